@@ -1,0 +1,84 @@
+"""Laws of the point u between t and s through which the semigroup identity goes, s <= u <= t."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from isd_core.curricula import Curriculum
+from isd_core.paths import Path
+from isd_core.times import KarrasGrid
+
+
+def inverse_length(t: Tensor, u: Tensor) -> Tensor:
+    """1 / (t - u), finite where t = u (there the residual is 0)."""
+    return 1 / (t - u).clamp_min(torch.finfo(t.dtype).eps)
+
+
+class Between(Protocol):
+    """Gives u [n] for t, s [n], and the residual's weight [n] (None: 1)."""
+
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]: ...
+
+
+@dataclass(frozen=True)
+class Midpoint:
+    """u = (t + s) / 2."""
+
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
+        return (t + s) / 2, None
+
+
+@dataclass(frozen=True)
+class UniformBetween:
+    """u uniform on [s, t]."""
+
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
+        return s + (t - s) * torch.rand(t.shape, generator=rng, device=rng.device, dtype=t.dtype), None
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """u = t - alpha (t - s), weight 1 / alpha: alpha-Flow (arXiv 2510.20771); alpha -> 0 is MeanFlow."""
+
+    alpha: Curriculum
+
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
+        alpha = self.alpha(step)
+        return t - alpha * (t - s), torch.full_like(t, 1 / alpha)
+
+
+@dataclass(frozen=True)
+class PreviousOnGrid:
+    """The grid point below t, weight 1 / (t - u): improved consistency training (arXiv 2310.14189)."""
+
+    grid: KarrasGrid
+    weighted: bool = True
+
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
+        points = self.grid.points(path, step, t)
+        u = points[torch.searchsorted(points, t) - 1]
+        return u, inverse_length(t, u) if self.weighted else None
+
+
+@dataclass(frozen=True)
+class EasyRatio:
+    """u = t (1 - n(t) / q^stage), n(t) = 1 + k sigmoid(-b t), weight 1 / (t - u); `stages` equal parts of the run.
+
+    ECT (arXiv 2406.14548, eq. 16): the first stage has u = s, plain denoising; then u approaches t.
+    """
+
+    steps: int
+    stages: int = 8
+    q: float = 2.0
+    k: float = 8.0
+    b: float = 1.0
+
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
+        n = 1 + self.k * torch.sigmoid(-self.b * t)
+        stage = step * self.stages // self.steps
+        u = torch.maximum(t * (1 - n / self.q**stage), s)
+        return u, inverse_length(t, u)

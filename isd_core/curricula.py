@@ -1,0 +1,67 @@
+"""Values that follow the training's step k of K."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Curriculum(Protocol):
+    """The value at optimiser step `step` = 0, 1, ..."""
+
+    def __call__(self, step: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same value at every step."""
+
+    value: float = 1.0
+
+    def __call__(self, step: int) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """Linear from 0 at step 0 to 1 at step `steps` and after (sCM's tangent warm-up)."""
+
+    steps: int
+
+    def __call__(self, step: int) -> float:
+        return min(1.0, step / self.steps)
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """iCT's grid size, N(k) = min(s0 2^floor(k / K'), s1) + 1, K' = floor(K / (log2 floor(s1 / s0) + 1))."""
+
+    steps: int
+    s0: int = 10
+    s1: int = 1280
+
+    def __call__(self, step: int) -> float:
+        period = max(1, math.floor(self.steps / (math.log2(self.s1 // self.s0) + 1)))
+        return min(self.s0 * 2 ** (step // period), self.s1) + 1
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """From 1 to 0 around the middle of [start, end] with temperature `gamma`, then exactly `floor` (alpha-Flow, eq.
+    11).
+
+    Values within `floor` of 0 or 1 are clamped to `floor` and 1.
+    """
+
+    start: int
+    end: int
+    gamma: float = 25.0
+    floor: float = 0.005
+
+    def __call__(self, step: int) -> float:
+        scale = 1 / max(1, self.end - self.start)
+        value = 1 - 1 / (1 + math.exp(-self.gamma * ((step - (self.start + self.end) / 2) * scale)))
+        if value > 1 - self.floor:
+            return 1.0
+        return max(value, self.floor)

@@ -1,0 +1,116 @@
+"""Directional derivatives of a network F(x; t, s): d/dh F(x + h dx; t + h dt, s + h ds) at h = 0.
+
+The Eulerian residual takes the direction (v, 1, 0), the Lagrangian one (0, 0, 1).
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from isd_core.errors import InputError
+from isd_core.flow_map import expand
+from isd_core.network import Cond, VelocityNet, stack
+
+
+class Derivative(Protocol):
+    """A way to differentiate a network along a direction."""
+
+    def along(
+        self,
+        net: VelocityNet,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        cond: Cond,
+        *,
+        dx: Tensor | None = None,
+        dt: float = 0.0,
+        ds: float = 0.0,
+        unit: Tensor | None = None,
+        graph: bool = False,
+    ) -> Tensor:
+        """The derivative, with x's shape.
+
+        x: [B, ...]; t, s: [B]; dx: [B, ...] or None for 0; dt, ds: rates of the two times; unit: [B] the size of a unit
+        step in time (`Path.unit`; 1 if None), by which finite differences are scaled; graph: keep the graph to the
+        network's parameters.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ExactJVP:
+    """Forward-mode differentiation. Without `graph` it runs under no_grad, so that no tangent graph is kept.
+
+    Fused attention has no forward-mode rule: the pass uses the math kernel.
+    """
+
+    def along(
+        self,
+        net: VelocityNet,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        cond: Cond,
+        *,
+        dx: Tensor | None = None,
+        dt: float = 0.0,
+        ds: float = 0.0,
+        unit: Tensor | None = None,
+        graph: bool = False,
+    ) -> Tensor:
+        tangents = (
+            torch.zeros_like(x) if dx is None else dx.to(x.dtype),
+            torch.full_like(t, dt),
+            torch.full_like(s, ds),
+        )
+        with nullcontext() if graph else torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            dF: Tensor = torch.func.jvp(lambda x, t, s: net(x, t, s, cond), (x, t, s), tangents)[1]
+        return dF
+
+
+@dataclass(frozen=True)
+class CentralDifference:
+    """(F(+h) - F(-h)) / 2h from one call of 2B rows, h = eps in path time (times t on the variance-exploding path).
+
+    The two passes are a difference of nearly equal numbers: they run in float32 whatever the training's precision
+    (`precision="float32"`). With `precision="autocast"` they keep it; bfloat16 then needs eps near 0.02. t + h and
+    t - h are not clamped to the path.
+    """
+
+    eps: float = 0.005
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "autocast"):
+            raise InputError(f"derivative.precision is `float32` or `autocast`, not `{self.precision}`.")
+        if not self.eps > 0:
+            raise InputError(f"derivative.eps must be positive, not {self.eps}.")
+
+    def along(
+        self,
+        net: VelocityNet,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        cond: Cond,
+        *,
+        dx: Tensor | None = None,
+        dt: float = 0.0,
+        ds: float = 0.0,
+        unit: Tensor | None = None,
+        graph: bool = False,
+    ) -> Tensor:
+        h = torch.full_like(t, self.eps) if unit is None else self.eps * unit
+        step = 0.0 if dx is None else expand(h, x) * dx
+        points = stack([(x + step, t + h * dt, s + h * ds, cond), (x - step, t - h * dt, s - h * ds, cond)])
+        full = torch.autocast(x.device.type, enabled=False) if self.precision == "float32" else nullcontext()
+        with nullcontext() if graph else torch.no_grad(), full:
+            plus, minus = net(*points).chunk(2)
+        return (plus - minus) / (2 * expand(h, x))

@@ -1,0 +1,1 @@
+"""Training objectives: each is a frozen dataclass, called with (net, x, cond, rng, step)."""

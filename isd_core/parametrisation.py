@@ -1,0 +1,38 @@
+"""What a raw network G(x, t, s, cond) predicts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from isd_core.errors import InputError
+from isd_core.flow_map import expand
+from isd_core.network import Cond
+from isd_core.paths import Path, VarianceExploding
+
+
+def plain(net: nn.Module, path: Path) -> nn.Module:
+    """G is F itself."""
+    return net
+
+
+class EDM(nn.Module):
+    """The EDM form with its boundary f(x; s, s) = x, on the variance-exploding path (arXiv 2303.01469, 2206.00364).
+
+    f = c_skip x + c_out G(c_in x), c_skip = sd^2 / ((t - s)^2 + sd^2), c_out = sd (t - s) / sqrt(t^2 + sd^2),
+    c_in = 1 / sqrt(t^2 + sd^2), written for F = (x - f) / (t - s), which has no singularity at t = s.
+    """
+
+    def __init__(self, net: nn.Module, path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        if not isinstance(path, VarianceExploding):
+            raise InputError(
+                f"parametrisation=edm belongs to path=variance_exploding, not to {type(path).__name__}; use "
+                "parametrisation=plain or the other path."
+            )
+        self.net, self.sigma_data = net, sigma_data
+
+    def forward(self, x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
+        d, sd = expand(t - s, x), self.sigma_data
+        scale = torch.sqrt(expand(t, x) ** 2 + sd**2)
+        return d / (d**2 + sd**2) * x - sd / scale * self.net(x / scale, t, s, cond)

@@ -1,0 +1,109 @@
+"""From noise to data in a chosen number of network evaluations (NFE)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from isd_core.errors import InputError
+from isd_core.flow_map import FlowMap
+from isd_core.network import Cond, VelocityNet, stack
+from isd_core.paths import Path
+
+
+class Sampler(Protocol):
+    """Turns standard noise z [B, ...] into data [B, ...] with `nfe` calls of the network."""
+
+    def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor: ...
+
+
+def check_nfe(nfe: int) -> int:
+    """`nfe` itself; `InputError` unless it is an integer of at least 1."""
+    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
+        raise InputError(
+            f"nfe={nfe}: the number of network evaluations is an integer of at least 1; 1 and 2 are usual."
+        )
+    return nfe
+
+
+def row_generators(z: Tensor) -> list[torch.Generator]:
+    """One CPU generator a row of z [B, ...], seeded by the row: further noise of a row does not depend on its batch."""
+    seeds = [
+        int.from_bytes(hashlib.sha256(row.numpy().tobytes()).digest()[:8], "little") >> 1 for row in z.cpu().float()
+    ]
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def sample(net: VelocityNet, flow_map: FlowMap, x: Tensor, times: Tensor, cond: Cond) -> Tensor:
+    """Jumps from x [B, ...] at times[0] through times [n + 1] to times[-1], one network call a jump."""
+    ones = torch.ones(len(x), device=x.device)
+    for t, s in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        x = flow_map.jump(x, net(x, t * ones, s * ones, cond), t * ones, s * ones)
+    return x
+
+
+@dataclass(frozen=True)
+class FlowMapSampler:
+    """`nfe` jumps of the flow map over the path's own times, from sigma(T) z."""
+
+    path: Path
+
+    def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
+        return sample(net, FlowMap(self.path), self.path.prior(z), self.path.times(check_nfe(nfe)), cond)
+
+
+@dataclass(frozen=True)
+class DiagonalSampler:
+    """`nfe` Euler steps of the probability-flow ODE along the network's diagonal, in the path's own geometry."""
+
+    path: Path
+
+    def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
+        diagonal: VelocityNet = lambda x, t, s, cond: net(x, t, t, cond)  # noqa: E731
+        return sample(diagonal, FlowMap(self.path), self.path.prior(z), self.path.times(check_nfe(nfe)), cond)
+
+
+@dataclass(frozen=True)
+class ConsistencySampler:
+    """Multistep consistency sampling: jump to the data, add noise, jump again (arXiv 2303.01469, algorithm 1)."""
+
+    path: Path
+
+    def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
+        flow_map, times = FlowMap(self.path), self.path.times(check_nfe(nfe)).tolist()
+        ones = torch.ones(len(z), device=z.device)
+        end = self.path.end * ones
+        rngs = row_generators(z)
+        x = self.path.prior(z)
+        for i, time in enumerate(times[:-1]):
+            t = time * ones
+            if i:
+                noise = torch.stack([torch.randn(z.shape[1:], generator=rng) for rng in rngs])
+                x, _ = flow_map.interpolate(x, noise.to(z), t)
+            x = flow_map.jump(x, net(x, t, end, cond), t, end)
+        return x
+
+
+@dataclass(frozen=True)
+class PostCFG:
+    """Guidance at sampling, F_null + scale (F - F_null): two network calls a step, batched as one.
+
+    On top of a network trained with Pre-CFG the two scales multiply, which over-saturates: it is for objectives without
+    guidance in training.
+    """
+
+    sampler: Sampler
+    scale: float
+    null: dict[str, float]
+
+    def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
+        def guided(x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
+            null = cond | {key: torch.full_like(cond[key], value) for key, value in self.null.items()}
+            F, F_null = net(*stack([(x, t, s, cond), (x, t, s, null)])).chunk(2)
+            return F_null + self.scale * (F - F_null)
+
+        return self.sampler(guided, z, nfe, cond)

@@ -1,0 +1,221 @@
+"""Laws of the time pair (t, s), 0 <= s <= t <= T: where on the flow map an objective looks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from isd_core.curricula import Curriculum
+from isd_core.errors import InputError
+from isd_core.paths import Path, VarianceExploding
+
+
+class TimeLaw(ABC):
+    """A law of (t, s). Laws that spread over [0, T] in proportion do not suit a path on which T is a noise scale."""
+
+    proportional: ClassVar[bool] = False
+
+    @abstractmethod
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        """`n` pairs, t and s each [n] in path time with s <= t, on the generator's device."""
+
+    def check(self, path: Path) -> None:
+        """Raises `InputError` when this law makes no sense on `path`."""
+        if self.proportional and isinstance(path, VarianceExploding):
+            raise InputError(
+                f"The time law {type(self).__name__} spreads times evenly over [0, T], which on "
+                "path=variance_exploding means almost pure noise; use a lognormal law (LogNormalPair, or "
+                "LogNormal as in objective=ect) or another path."
+            )
+
+
+def beta(n: int, a: float, b: float, rng: Generator) -> Tensor:
+    """[n] draws from Beta(a, b)."""
+    shape = torch.tensor([a, b], device=rng.device).repeat(n, 1)
+    gamma = torch._standard_gamma(shape, generator=rng)
+    return gamma[:, 0] / gamma.sum(dim=1)
+
+
+def _positive(name: str, **values: float) -> None:
+    for key, value in values.items():
+        if not value > 0:
+            raise InputError(f"{name}.{key} must be positive, not {value}.")
+
+
+@dataclass(frozen=True)
+class BetaPair(TimeLaw):
+    """t, s = max, min of two Beta(a, b) draws times T: the time relaxation s < t (arXiv 2601.22679)."""
+
+    proportional: ClassVar[bool] = True
+
+    a: float = 0.8
+    b: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("BetaPair", a=self.a, b=self.b)
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        u, v = path.T * beta(2 * n, self.a, self.b, rng).view(2, n)
+        return torch.maximum(u, v), torch.minimum(u, v)
+
+
+@dataclass(frozen=True)
+class FixedEnd(TimeLaw):
+    """t from Beta(a, b) times T, s = 0: every jump goes to the data, as in consistency training."""
+
+    proportional: ClassVar[bool] = True
+
+    a: float = 0.8
+    b: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("FixedEnd", a=self.a, b=self.b)
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        t = path.T * beta(n, self.a, self.b, rng)
+        return t, torch.zeros_like(t)
+
+
+@dataclass(frozen=True)
+class Diagonal(TimeLaw):
+    """s = t from Beta(a, b) times T: flow matching alone."""
+
+    proportional: ClassVar[bool] = True
+
+    a: float = 1.0
+    b: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("Diagonal", a=self.a, b=self.b)
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        t = path.T * beta(n, self.a, self.b, rng)
+        return t, t
+
+
+@dataclass(frozen=True)
+class LogitNormalPair(TimeLaw):
+    """t, s = max, min of two logit-normal draws times T (MeanFlow, arXiv 2505.13447: mean -0.4, std 1)."""
+
+    proportional: ClassVar[bool] = True
+
+    mean: float = -0.4
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("LogitNormalPair", std=self.std)
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(2, n, generator=rng, device=rng.device)
+        u, v = path.T * torch.sigmoid(self.mean + self.std * noise)
+        return torch.maximum(u, v), torch.minimum(u, v)
+
+
+@dataclass(frozen=True)
+class LogNormal(TimeLaw):
+    """ln of the noise-to-signal ratio normal, s = the path's end (EDM's and iCT's law; sCM's on the trigonometric
+    path).
+
+    On the variance-exploding path t = exp(N), within [sigma_min, sigma_max]; on the trigonometric one t =
+    arctan(exp(N)).
+    """
+
+    mean: float = -1.1
+    std: float = 2.0
+
+    def __post_init__(self) -> None:
+        _positive("LogNormal", std=self.std)
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        ratio = (self.mean + self.std * torch.randn(n, generator=rng, device=rng.device)).exp()
+        t = path.time_of(ratio)
+        return t, torch.full_like(t, path.end)
+
+
+@dataclass(frozen=True)
+class LogNormalPair(TimeLaw):
+    """t, s = max, min of two times whose noise-to-signal ratios are lognormal: the time relaxation on any path."""
+
+    mean: float = -1.1
+    std: float = 2.0
+
+    def __post_init__(self) -> None:
+        _positive("LogNormalPair", std=self.std)
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(2, n, generator=rng, device=rng.device)
+        u, v = path.time_of((self.mean + self.std * noise).exp())
+        return torch.maximum(u, v), torch.minimum(u, v)
+
+
+@dataclass(frozen=True)
+class Dyadic(TimeLaw):
+    """Jumps of length T 2^-k, k = 0 ... levels, starting at multiples of their length (shortcut, arXiv 2410.12557)."""
+
+    proportional: ClassVar[bool] = True
+
+    levels: int = 7
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        count = 2 ** torch.randint(self.levels + 1, (n,), generator=rng, device=rng.device)
+        k = 1 + (torch.rand(n, generator=rng, device=rng.device) * count).long().clamp_max(count - 1)
+        return path.T * k / count, path.T * (k - 1) / count
+
+
+@dataclass(frozen=True)
+class KarrasGrid:
+    """N(k) times between the path's end and T, (end^(1/rho) + i/(N-1) (T^(1/rho) - end^(1/rho)))^rho (EDM)."""
+
+    size: Curriculum
+    rho: float = 7.0
+
+    def points(self, path: Path, step: int, like: Tensor) -> Tensor:
+        """[N] increasing times in `like`'s dtype and device."""
+        n = int(self.size(step))
+        u = torch.linspace(0, 1, n, dtype=torch.float64)
+        first, last = path.end ** (1 / self.rho), path.T ** (1 / self.rho)
+        points = (first + u * (last - first)) ** self.rho
+        points[0], points[-1] = path.end, path.T
+        return points.to(like)
+
+
+@dataclass(frozen=True)
+class LogNormalOnGrid(TimeLaw):
+    """t = sigma_{n+1} of a grid, n drawn with the mass that a lognormal gives [sigma_n, sigma_{n+1}]; s = the path's
+    end.
+
+    iCT (arXiv 2310.14189, section 3.5): p(n) ~ erf((ln sigma_{n+1} - mean) / (sqrt2 std)) - the same at sigma_n.
+    """
+
+    grid: KarrasGrid
+    mean: float = -1.1
+    std: float = 2.0
+
+    def probabilities(self, points: Tensor) -> Tensor:
+        """[N - 1] probabilities of the intervals between the grid's points."""
+        cdf = torch.erf((points.log() - self.mean) / (2**0.5 * self.std))
+        mass = cdf.diff()
+        return mass / mass.sum()
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        points = self.grid.points(path, step, torch.empty(0, device=rng.device))
+        index = torch.multinomial(self.probabilities(points), n, replacement=True, generator=rng)
+        t = points[index + 1]
+        return t, torch.full_like(t, path.end)
+
+
+@dataclass(frozen=True)
+class UniformOnGrid(TimeLaw):
+    """t uniform on the grid's points above its first, s = the path's end (consistency models, arXiv 2303.01469)."""
+
+    grid: KarrasGrid
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        points = self.grid.points(path, step, torch.empty(0, device=rng.device))
+        index = torch.randint(1, len(points), (n,), generator=rng, device=rng.device)
+        t = points[index]
+        return t, torch.full_like(t, path.end)

@@ -1,0 +1,366 @@
+"""One trainer for both heads.
+
+Every random number of step k comes from (seed, purpose, k, part of the batch), so a resumed run repeats an
+uninterrupted one without any saved generator state, and resuming is running the same command again.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from isd_core import checkpoint, distributed, seeds
+from isd_core.diagnostics import ROWS, Watch, Window, estimates
+from isd_core.ema import EMA, DecayLaw, PowerDecay
+from isd_core.errors import InputError
+from isd_core.loggers import Logger
+from isd_core.network import Trainable
+from isd_core.objectives.base import LossOut, Objective
+from isd_core.optimizer import OptimizerConfig, optimizer_tensors, restore_optimizer
+from isd_core.progress import Progress
+from isd_core.resume import check_same_run
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda u: 1.0,
+    "cosine": lambda u: 0.5 * (1 + math.cos(math.pi * min(u, 1.0))),
+}
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+class DivergedError(RuntimeError):
+    """Training stopped because its gradients were not finite for many steps in a row."""
+
+
+class Dataset(Protocol):
+    """Data held ready: batches are gathered by index."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> Any:
+        """Nested dicts of tensors, the chosen rows first axis; `indices` is a [B] int64 tensor."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """The `trainer` config group. Times are counted in optimiser steps.
+
+    batch_size counts the samples of a step over all processes and all `accumulate` parts.
+    """
+
+    steps: int
+    batch_size: int
+    accumulate: int = 1
+    device: str = "auto"
+    precision: str = "float32"
+    compile: bool = False
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: str = "cosine"
+    warmup: int = 500
+    clip_norm: float = 1.0
+    ema: DecayLaw = field(default_factory=PowerDecay)
+    log_every: int = 50
+    diagnose_every: int = 0
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    max_skipped: int = 10
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "batch_size",
+            "accumulate",
+            "log_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "max_skipped",
+        ):
+            if getattr(self, name) < 1:
+                raise InputError(f"trainer.{name} must be at least 1, not {getattr(self, name)}.")
+        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"trainer.{name}={getattr(self, name)} is unknown; known: {', '.join(known)}.")
+
+
+class LossModule(nn.Module):
+    """Batch to loss, network inside: what data-parallel wrappers wrap, so that extra passes never see the wrapper."""
+
+    def __init__(self, model: Trainable, objective: Objective, autocast: torch.dtype | None) -> None:
+        super().__init__()
+        self.model, self.objective, self.autocast = model, objective, autocast
+        weighting = getattr(objective, "weighting", None)
+        self.weighting = weighting if isinstance(weighting, nn.Module) else None
+
+    def forward(self, batch: Any, rng: Generator, step: int) -> LossOut:
+        with torch.autocast(rng.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            x, cond = self.model.prepare(batch, rng)
+            return self.objective(self.model.net, x, cond, rng, step)
+
+
+class Shuffle:
+    """An endless stream of indices: each epoch is a permutation keyed by (seed, epoch); batches cross epochs."""
+
+    def __init__(self, length: int, batch_size: int, seed: int) -> None:
+        if length == 0:
+            raise InputError("The data set is empty: there is nothing to train on.")
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = seeds.numpy_rng(self.seed, "epoch", epoch).permutation(self.length)
+        return self._order
+
+    def __call__(self, step: int) -> Tensor:
+        """The [batch_size] indices of `step` = 0, 1, ..."""
+        parts, position, left = [], step * self.batch_size, self.batch_size
+        while left:
+            epoch, offset = divmod(position, self.length)
+            part = self._permutation(epoch)[offset : offset + left]
+            parts.append(part)
+            position, left = position + len(part), left - len(part)
+        return torch.from_numpy(np.concatenate(parts))
+
+
+class Trainer:
+    """Trains `model` with `objective` on `dataset` and leaves checkpoints in `run_dir`.
+
+    config: the resolved config, saved in every checkpoint; it must be that of the run to be resumed, `resumable` fields
+    apart. loggers: built by the caller from the step at which the run starts (`Trainer.step`). on_checkpoint: called
+    with the trainer after each checkpoint. Under torchrun each process takes a part of every batch, and the first one
+    writes.
+    """
+
+    def __init__(
+        self,
+        model: Trainable,
+        objective: Objective,
+        dataset: Dataset,
+        trainer: TrainerConfig,
+        *,
+        run_dir: str | Path,
+        seed: int,
+        config: Mapping[str, Any],
+        kind: str,
+        on_checkpoint: Callable[[Trainer], None] | None = None,
+    ) -> None:
+        self.cfg, self.run_dir, self.seed, self.kind = trainer, Path(run_dir), seed, kind
+        self.config = config
+        self.on_checkpoint = on_checkpoint
+        self.world = distributed.join(pick_device(trainer.device))
+        self.device = self.world.device(pick_device(trainer.device))
+        self.parts = self.world.size * trainer.accumulate
+        if trainer.batch_size % self.parts:
+            raise InputError(
+                f"trainer.batch_size={trainer.batch_size} cannot be shared by {self.world.size} processes in "
+                f"trainer.accumulate={trainer.accumulate} parts each: choose a multiple of {self.parts}."
+            )
+        self.model = model.to(self.device)
+        self.dataset = dataset
+        self.loss = LossModule(self.model, objective, PRECISIONS[trainer.precision]).to(self.device)
+        if trainer.compile:
+            self.model.net.compile()
+        self.optimizer = trainer.optimizer.build(self.loss)
+        self.parallel: nn.Module = DistributedDataParallel(self.loss) if self.world.size > 1 else self.loss
+        self.ema = EMA(self.model, trainer.ema)
+        self.indices = Shuffle(len(dataset), trainer.batch_size, seed)
+        self.step = 0
+        self.seconds = 0.0
+        self.skipped = 0
+        self._stop = False
+        if checkpoint.steps(self.run_dir):
+            self._resume()
+        self.world.barrier()
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then the schedule over the remaining steps."""
+        warm = min(1.0, (step + 1) / max(self.cfg.warmup, 1))
+        u = max(0, step - self.cfg.warmup) / max(1, self.cfg.steps - self.cfg.warmup)
+        return self.cfg.optimizer.lr * warm * SCHEDULES[self.cfg.schedule](u)
+
+    def train_step(self) -> tuple[LossOut, Tensor]:
+        """One optimiser step; a bad gradient changes nothing. Returns the loss and the unclipped gradient norm."""
+        parts = self.indices(self.step).chunk(self.parts)
+        first = self.world.rank * self.cfg.accumulate
+        outs = [self._backward(parts[part], part) for part in range(first, first + self.cfg.accumulate)]
+        out = outs[0] if len(outs) == 1 else _joined(outs)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.cfg.clip_norm)
+        if torch.isfinite(norm):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate(self.step) * group.get("lr_scale", 1.0)
+            self.optimizer.step()
+            self.ema.update(self.model)
+            self.skipped = 0
+        else:
+            self._skip(out)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        return out, norm
+
+    def _backward(self, indices: Tensor, part: int) -> LossOut:
+        """Adds the gradient of one part of the batch; the processes' gradients are averaged after their last part."""
+        key = (self.step, part) if part else (self.step,)
+        batch = _to_device(self.dataset.batch(indices), self.device)
+        rng = seeds.torch_rng(self.seed, "train-noise", *key, device=self.device)
+        torch.manual_seed(seeds.derive(self.seed, "train-dropout", *key))
+        parallel, last = self.parallel, (part + 1) % self.cfg.accumulate == 0
+        with parallel.no_sync() if isinstance(parallel, DistributedDataParallel) and not last else nullcontext():
+            out: LossOut = parallel(batch, rng, self.step)
+            (out.loss / self.cfg.accumulate).backward()
+        return out
+
+    def _skip(self, out: LossOut) -> None:
+        self.skipped += 1
+        if self.skipped >= self.cfg.max_skipped:
+            terms = ", ".join(f"{name} {value.mean():.3g}" for name, value in out.terms.items())
+            raise DivergedError(
+                f"The gradient was not finite in {self.skipped} steps in a row (step {self.step}; {terms}), so "
+                f"training stopped; the last checkpoint in {self.run_dir} is from before. Lower trainer.optimizer.lr "
+                "or guidance's omega, or use trainer.precision=float32."
+            )
+
+    # -- the run ----------------------------------------------------------------------------------------------------
+
+    def run(self, loggers: Sequence[Logger] = (), until: int | None = None) -> Path:
+        """Trains to `until` (default: `trainer.steps`), resuming where the last checkpoint ended.
+
+        SIGTERM and Ctrl-C end it after the step at hand, saved. Returns the last checkpoint's folder.
+        """
+        end = self.cfg.steps if until is None else min(until, self.cfg.steps)
+        self.loss.train()
+        window, watch = Window(), Watch(self.loss.objective)
+        self._say(watch.at_start())
+        with self._signals(), Progress(end, "train", "step", initial=self.step, quiet=not self.world.chief) as bar:
+            while self.step < end and not self.world.any(self._stop):
+                started = time.perf_counter()
+                out, norm = self.train_step()
+                window.add(out, norm)
+                self.seconds += time.perf_counter() - started
+                shown = {}
+                if self.step % self.cfg.log_every == 0 or self.step == end:
+                    shown = self.world.mean(window.flush())
+                    record = {"step": self.step, "lr": self.learning_rate(self.step - 1), "seconds": self.seconds}
+                    record |= shown | self.diagnose()
+                    for logger in loggers:
+                        logger.log(record)
+                    self._say(watch(record))
+                bar.update(1, **shown)
+                if self.step % self.cfg.checkpoint_every == 0:
+                    self.save()
+        return self.save()
+
+    def diagnose(self) -> dict[str, float]:
+        """The estimates of `diagnostics` on the coming batch, in the steps that are due."""
+        if not self.cfg.diagnose_every or self.step % self.cfg.diagnose_every:
+            return {}
+        rng = seeds.torch_rng(self.seed, "diagnose", self.step, device=self.device)
+        batch = _to_device(self.dataset.batch(self.indices(self.step)[:ROWS]), self.device)
+        with torch.no_grad():
+            x, cond = self.model.prepare(batch, rng)
+        return estimates(self.loss.objective, self.model.net, x, cond, rng, self.step)
+
+    def _say(self, lines: Sequence[str]) -> None:
+        if self.world.chief:
+            for line in lines:
+                print(f"{self.run_dir}: {line}", file=sys.stderr, flush=True)
+
+    def _signals(self) -> AbstractContextManager[None]:
+        return _StopOnSignal(self)
+
+    def stop(self) -> None:
+        """Ends the run after the step at hand."""
+        self._stop = True
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """Writes the checkpoint of the present step, in the first process; then `on_checkpoint`. Returns its folder."""
+        folder = self._write() if self.world.chief else checkpoint.folder(self.run_dir, self.step)
+        self.world.barrier()
+        if self.on_checkpoint is not None and self.world.chief:
+            self.on_checkpoint(self)
+        return folder
+
+    def _write(self) -> Path:
+        tensors, layout = optimizer_tensors(self.optimizer)
+        meta = {
+            "kind": self.kind,
+            "seed": self.seed,
+            "seconds": self.seconds,
+            "ema_updates": self.ema.updates,
+            "optimizer": layout,
+            "config": dict(self.config),
+            **checkpoint.provenance(),
+        }
+        groups = {"model": self.model.state_dict(), "ema": self.ema.state, "optimizer": tensors}
+        if self.loss.weighting is not None:
+            groups["weighting"] = self.loss.weighting.state_dict()
+        return checkpoint.save(self.run_dir, self.step, groups, meta, keep=self.cfg.keep_checkpoints)
+
+    def _resume(self) -> None:
+        saved = checkpoint.load(self.run_dir)
+        check_same_run(saved, self.config, self.run_dir)
+        self.model.load_state_dict(saved.tensors("model"))
+        self.ema.state = {key: value.to(self.device) for key, value in saved.tensors("ema").items()}
+        if self.loss.weighting is not None:
+            self.loss.weighting.load_state_dict(saved.tensors("weighting"))
+        self.ema.updates = saved.meta["ema_updates"]
+        restore_optimizer(self.optimizer, saved.tensors("optimizer"), saved.meta["optimizer"])
+        self.step, self.seconds = saved.step, saved.meta["seconds"]
+
+
+def _joined(outs: Sequence[LossOut]) -> LossOut:
+    """The parts of a batch as one."""
+    terms = {name: torch.cat([out.terms[name] for out in outs]) for name in outs[0].terms}
+    return LossOut(torch.stack([out.loss.detach() for out in outs]).mean(), terms)
+
+
+class _StopOnSignal:
+    """SIGTERM and SIGINT ask the trainer to stop; the former handlers come back afterwards."""
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def __enter__(self) -> None:
+        self._former = {number: signal.signal(number, lambda *_: self.trainer.stop()) for number in self.SIGNALS}
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA, else the CPU; anything else is a torch device. Raises `InputError` if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"device={name} cannot be used here: {first} Use auto, cpu or cuda.") from error
+    return device
+
+
+def _to_device(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Mapping):
+        return {key: _to_device(value, device) for key, value in batch.items()}
+    return batch.to(device, non_blocking=True)

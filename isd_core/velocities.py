@@ -1,0 +1,89 @@
+"""Where an objective takes a velocity from: the data, the network's own diagonal, a teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from isd_core.checkpoint import load
+from isd_core.config import instantiate, locate
+from isd_core.errors import InputError
+from isd_core.network import Cond, VelocityNet
+from isd_core.objectives.base import Draw
+from isd_core.paths import Path
+
+
+class Velocity(Protocol):
+    """A source of velocities at the drawn points and at points on the way, [n, ...], without gradient."""
+
+    own: bool  # whether it is the network's own diagonal
+
+    def at_draw(self, draw: Draw, F_tt: Tensor | None) -> Tensor:
+        """The velocity at (x_t, t); F_tt is F(x_t; t, t) for sources that are the network's own."""
+        ...
+
+    def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """The velocity at any (x, t)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """v_t = alpha' x + sigma' z, guided if the objective is: known at the drawn points alone."""
+
+    own = False
+
+    def at_draw(self, draw: Draw, F_tt: Tensor | None) -> Tensor:
+        return draw.v
+
+    def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        raise TypeError("the conditional velocity is known at the drawn points alone")
+
+
+@dataclass(frozen=True)
+class OwnDiagonal:
+    """sg F(x; t, t): self-distillation."""
+
+    own = True
+
+    def at_draw(self, draw: Draw, F_tt: Tensor | None) -> Tensor:
+        assert F_tt is not None
+        return F_tt
+
+    def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        with torch.no_grad():
+            return net(x, t, t, cond)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The diagonal of another network, frozen: distillation."""
+
+    net: VelocityNet
+
+    own = False
+
+    def at_draw(self, draw: Draw, F_tt: Tensor | None) -> Tensor:
+        return self.at(self.net, draw.x_t, draw.t, draw.cond)
+
+    def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        with torch.no_grad():
+            return self.net(x, t, t, cond)
+
+
+def teacher(checkpoint: str, path: Path) -> Teacher:
+    """The teacher in a checkpoint of either head (its EMA weights), which must have been trained on the same path.
+
+    The network of a checkpoint of kind K is built by `isd_K.build.build_network(config)`.
+    """
+    saved = load(checkpoint)
+    trained_on = instantiate(saved.config["path"])
+    if trained_on != path:
+        raise InputError(f"The teacher {saved.path} was trained on {trained_on}, this run is on {path}: use one path.")
+    net: nn.Module = locate(f"isd_{saved.meta['kind']}.build.build_network")(saved.config)
+    weights = saved.tensors("ema")
+    net.load_state_dict({key.removeprefix("net."): weights[key] for key in weights if key.startswith("net.")})
+    return Teacher(net.eval().requires_grad_(False))

@@ -1,0 +1,112 @@
+"""Per-sample discrepancies and weights. Discrepancies are means over elements, so that they do not grow with size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from isd_core.embedding import fourier
+from isd_core.errors import InputError
+from isd_core.paths import Path
+
+
+class Discrepancy(Protocol):
+    """[B, ...] prediction and target to a [B] discrepancy."""
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class MSE:
+    """The mean over elements of the squared error, computed in float32 or wider."""
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        dtype = torch.promote_types(torch.promote_types(prediction.dtype, target.dtype), torch.float32)
+        return (prediction.to(dtype) - target.to(dtype)).square().flatten(1).mean(1)
+
+
+class Weighting(Protocol):
+    """[B] summed terms at times t [B] to the [B] weighted loss."""
+
+    def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every sample counts alike."""
+
+    def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
+        return loss
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """l / sg(l + eta)^p (MeanFlow, arXiv 2505.13447, eq. 22); eta is in units of the mean over elements.
+
+    p = 1 is not mean-seeking sample by sample: it biases problems of few dimensions. Use it for latents.
+    """
+
+    p: float = 1.0
+    eta: float = 0.01
+
+    def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
+        return loss / (loss.detach() + self.eta) ** self.p
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """cos(pi t / (2 T)): less weight to noise (the larger recipe of arXiv 2601.22679)."""
+
+    def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
+        return torch.cos(torch.pi / 2 * t / path.T) * loss
+
+
+class Learned(nn.Module):
+    """exp(-w(t)) l + w(t) with a small network w of t: the uncertainty weighting of EDM2 (arXiv 2312.02696, eq. 21).
+
+    Its parameters are trained and saved with the model's.
+    """
+
+    def __init__(self, frequencies: int = 32) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.w = nn.Linear(frequencies, 1, bias=False)
+        nn.init.zeros_(self.w.weight)
+
+    def forward(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
+        w = self.w(fourier(path.clock(t), self.frequencies, max_frequency=4.0).to(loss.dtype)).squeeze(1)
+        return loss * torch.exp(-w) + w
+
+
+@dataclass(frozen=True)
+class PseudoHuber:
+    """sqrt(|e|^2 + c^2) - c of a sample's error e (arXiv 2310.14189, eq. 7).
+
+    norm="sum": |e| is the L2 norm over the d elements and c grows with sqrt(d) (iCT: c = 0.00054 sqrt(d));
+    norm="mean": |e|^2 is the mean over elements (the larger iSD recipe: c = 5).
+    """
+
+    c: float = 0.00054
+    norm: str = "sum"
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("sum", "mean"):
+            raise InputError(f"PseudoHuber.norm is `sum` or `mean`, not `{self.norm}`.")
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        value = (MSE()(prediction, target) + self.c**2).sqrt() - self.c
+        return value * prediction[0].numel() ** 0.5 if self.norm == "sum" else value
+
+
+@dataclass(frozen=True)
+class MSEPlusCosine:
+    """The mean squared error plus 1 - the cosine similarity over the channel axis, averaged over the others."""
+
+    axis: int = 1
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        similarity = torch.cosine_similarity(prediction.float(), target.float(), dim=self.axis)
+        return MSE()(prediction, target) + 1 - similarity.flatten(1).mean(1)

@@ -1,0 +1,139 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from isd_core.closed_form import Gaussian
+from isd_core.derivatives import CentralDifference, ExactJVP
+from isd_core.ema import EMA, ConstantDecay
+from isd_core.guidance import PreCFG, drop
+from isd_core.mlp import MLP
+from isd_core.objectives.eulerian import Eulerian
+from isd_core.paths import Linear, Trigonometric
+from isd_core.sampling import FlowMapSampler
+from isd_core.times import BetaPair, Diagonal, FixedEnd, LogNormalPair
+
+
+def test_the_distillation_term_vanishes_at_the_true_flow_map(path, rng):
+    truth = Gaussian(path, mean=0.2, std=0.6)
+    x = truth.sample((256, 3), rng, torch.float64)
+    out = Eulerian(path, times=LogNormalPair(0.0, 0.5), derivative=ExactJVP())(truth, x, {}, rng, 0)
+    assert out.terms["residual"].max() < 1e-12
+    assert out.terms["flow"].mean() > 0.01  # the conditional velocity's variance stays
+
+
+def test_times_are_ordered_within_the_path(path, rng):
+    for law in (BetaPair(), FixedEnd(), Diagonal()):
+        t, s = law.sample(1000, path, rng, 0)
+        assert (s <= t).all() and s.min() >= 0 and t.max() <= path.T
+
+
+def test_the_beta_pair_has_the_moments_of_two_ordered_draws(rng):
+    """E[t + s] = 2 a / (a + b), and P(t < u) = P(Beta < u)^2 with P(Beta(a, 1) < u) = u^a."""
+    t, s = BetaPair(0.8, 1.0).sample(200_000, Linear(), rng, 0)
+    assert abs((t + s).mean() - 2 * 0.8 / 1.8) < 4e-3
+    assert abs((t < 0.5).double().mean() - 0.5**1.6) < 4e-3
+
+
+def test_pre_cfg_has_the_guided_velocity_for_classes_and_the_marginal_one_for_null_rows():
+    """With F_null = E[v | x], E[target | x, class] = F_null + omega (E[v | x, class] - F_null); a null row averages
+    over classes, so that its own mean is F_null again."""
+    guidance = PreCFG(omega=3.0, null={"label": 2})
+    v_class = torch.tensor([[1.0], [-2.0]])
+    null = v_class.mean(0, keepdim=True)
+    net = lambda x, t, s, cond: torch.where(cond["label"][:, None] == 2, null, torch.nan)  # noqa: E731
+    labels = torch.tensor([0, 1])
+    x, t = torch.zeros(2, 1), torch.ones(2)
+    target = guidance.target(net, x, t, v_class, {"label": labels})
+    assert_close(target, null + 3.0 * (v_class - null))
+    assert_close(target.mean(0, keepdim=True), null)
+
+
+def test_guidance_carries_no_gradient():
+    weight = torch.ones(1, requires_grad=True)
+    net = lambda x, t, s, cond: weight * x  # noqa: E731
+    x = torch.ones(3, 1)
+    assert not PreCFG(2.0, {"label": 9}).target(net, x, torch.ones(3), x, {"label": torch.zeros(3)}).requires_grad
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_dropout_is_a_mask_of_its_own_rate_at_any_batch_size(batch, rng):
+    labels = torch.zeros(batch, dtype=torch.long)
+    draws = torch.stack([drop(labels, 9, 0.1, rng) for _ in range(4000)])
+    rate = (draws == 9).double().mean()
+    assert abs(rate - 0.1) < 4 * (0.09 / draws.numel()) ** 0.5
+    assert (labels == 0).all()  # never in place
+    assert draws.dtype == labels.dtype
+
+
+def test_the_target_carries_no_gradient(rng):
+    """d loss / d parameters is that of |F_tt - c|^2 + |F_ts - c'|^2 with constants: check against a frozen copy."""
+    net = MLP(2, clock=Linear().clock).double()
+    frozen = MLP(2, clock=Linear().clock).double()
+    frozen.load_state_dict(net.state_dict())
+    calls = []
+
+    def split(x, t, s, cond):
+        calls.append(torch.is_grad_enabled())
+        x, t, s = x.double(), t.double(), s.double()
+        return net(x, t, s) if torch.is_grad_enabled() else frozen(x, t, s)
+
+    x = torch.randn(32, 2, generator=rng, dtype=torch.float64)
+    objective = Eulerian(Linear())
+    objective(split, x, {}, torch.Generator().manual_seed(1), 0).loss.backward()
+    expected = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    plain = lambda x, t, s, cond: net(x.double(), t.double(), s.double())  # noqa: E731
+    objective(plain, x, {}, torch.Generator().manual_seed(1), 0).loss.backward()
+    assert_close([p.grad for p in net.parameters()], expected)
+    assert all(p.grad is None for p in frozen.parameters())
+    assert calls == [True, False]  # one graded call of 2B, one ungraded of 2B
+
+
+@pytest.mark.parametrize("derivative", [ExactJVP(), CentralDifference()])
+def test_a_weight_of_the_loss_is_per_sample_and_the_mean_is_over_the_batch(derivative, rng):
+    net = MLP(2, clock=Linear().clock)
+    x = torch.randn(16, 2, generator=rng)
+    out = Eulerian(Linear(), derivative=derivative)(net, x, {}, rng, 0)
+    assert_close(out.loss.detach(), (out.terms["flow"] + out.terms["residual"]).mean())
+
+
+@pytest.fixture
+def one_thread():
+    """The same sums in the same order on any number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(
+    "path, steps", [(Linear(), 10_000), (Trigonometric(), 20_000)], ids=["linear", "trigonometric"]
+)
+def test_a_ring_keeps_its_radius_in_1_2_and_4_steps(path, steps):
+    """2-D ring of radius 1.2: what a clock mismatch or a per-sample adaptive weight get wrong by 10 %.
+
+    The trigonometric path takes longer: off the diagonal its target is driven by cos(t - s), which reaches 0.
+    """
+    rng = torch.Generator().manual_seed(3)
+    torch.manual_seed(3)
+    net = MLP(2, clock=path.clock, width=64)
+    objective = Eulerian(path, times=BetaPair(0.5, 0.8))
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    ema = EMA(net, ConstantDecay(0.998))
+    for step in range(steps):
+        angle = 2 * torch.pi * torch.rand(256, generator=rng)
+        x = 1.2 * torch.stack([angle.cos(), angle.sin()], dim=1)
+        objective(net, x, {}, rng, step).loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        ema.update(net)
+    net.load_state_dict(ema.state)
+    with torch.no_grad():
+        z = torch.randn(4000, 2, generator=rng)
+        radii = {nfe: float(FlowMapSampler(path)(net, z, nfe, {}).norm(dim=1).mean()) for nfe in (1, 2, 4)}
+    assert all(abs(radius / 1.2 - 1) < 0.03 for radius in radii.values()), radii
