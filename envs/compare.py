@@ -1,0 +1,56 @@
+"""Two policies on the same starts: `python -m envs.compare first=A.json second=B.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from envs.statistics import Comparison, mcnemar
+from isd_core import files
+from isd_core.cli import command
+from isd_core.errors import InputError
+
+
+def compare(first: Path, second: Path, nfe: tuple[str, str], confidence: float = 0.95) -> Comparison:
+    """The exact McNemar test on two runs of two result files (which may be the same file).
+
+    Raises `InputError` where a file is no result, a run is absent, or the starts are not the same.
+    """
+    contents = [files.read_json(path) for path in (first, second)]
+    outcomes = [
+        _outcomes(path, content, run) for path, content, run in zip((first, second), contents, nfe, strict=True)
+    ]
+    shared = sorted(set(outcomes[0]) & set(outcomes[1]))
+    if not shared or any(contents[0]["starts"][i] != contents[1]["starts"][i] for i in shared):
+        raise InputError(f"{first} and {second} were not made from the same starts: evaluate both with the same seed.")
+    return mcnemar([outcomes[0][i] for i in shared], [outcomes[1][i] for i in shared], confidence)
+
+
+def _outcomes(path: Path, content: Mapping[str, Any], nfe: str) -> dict[int, bool]:
+    try:
+        runs = content["results"]
+        return {int(episode["index"]): bool(episode["success"]) for episode in runs[nfe]["episodes"]}
+    except KeyError as error:
+        known = ", ".join(content["results"]) if "results" in content else "none"
+        raise InputError(f"{path} has no run with nfe={nfe} (it lacks {error}); its runs: {known}.") from error
+
+
+@command("env_compare")
+def main(cfg: DictConfig) -> None:
+    """Tells whether two policies differ, from their successes on the same starts (exact McNemar test)."""
+    second = cfg.first if cfg.second is None else cfg.second
+    second_nfe = cfg.nfe if cfg.second_nfe is None else cfg.second_nfe
+    runs = (str(cfg.nfe), str(second_nfe))
+    comparison = compare(Path(str(cfg.first)), Path(str(second)), runs, cfg.confidence)
+    print(f"{cfg.first} ({runs[0]} NFE) against {second} ({runs[1]} NFE): {comparison.verdict()}.")
+    print(
+        f"Both succeed on {comparison.both} starts, only the first on {comparison.only_first}, only the second on "
+        f"{comparison.only_second}."
+    )
+
+
+if __name__ == "__main__":
+    main()

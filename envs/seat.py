@@ -1,0 +1,108 @@
+"""What a worker does with its engine: begin an episode, execute a chunk, record a demonstration."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from envs.engine import Chunk, Engine, Observation, State, make_engine
+from envs.experts import expert_for
+from envs.spec import EnvSpec
+from isd_core import seeds
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The first observation of an episode and its start."""
+
+    observation: Observation
+    start: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A chunk and the seconds that the engine spent on it."""
+
+    chunk: Chunk
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One expert episode of T steps. observations: key -> [T + 1, d]; states [T + 1, 1 + nq + nv]; actions [T, Da]."""
+
+    index: int
+    success: bool
+    observations: Observation
+    states: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    model_xml: str
+    start: dict[str, Any]
+
+
+class Seat:
+    """One place for an episode in a worker. The engine is built at the first use."""
+
+    def __init__(self, spec: EnvSpec) -> None:
+        self.spec = spec
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = make_engine(self.spec)
+        return self._engine
+
+    def begin(self, start: int | State) -> Begun:
+        """Starts an episode from a seed, or from a start that an engine returned."""
+        began = time.perf_counter()
+        observation = self.engine.reset(start) if isinstance(start, int) else self.engine.reset_to(start)
+        return Begun(observation, self.engine.get_start(), time.perf_counter() - began)
+
+    def execute(self, actions: np.ndarray) -> Executed:
+        """Runs a chunk [n, Da]."""
+        began = time.perf_counter()
+        chunk = self.engine.run(actions)
+        return Executed(chunk, time.perf_counter() - began)
+
+    def demonstrate(self, seed: int, index: int, noise: float, max_steps: int, extra_steps: int) -> Demonstration:
+        """Lets the scripted expert act in the episode (seed, index); `extra_steps` more after the first success."""
+        engine = self.engine
+        observation = engine.reset(seeds.derive(seed, "demonstration", index))
+        start = engine.get_start()
+        expert = expert_for(self.spec.task)(noise, seeds.numpy_rng(seed, "demonstration noise", index))
+        observations, states = [observation], [engine.state()]
+        actions: list[np.ndarray] = []
+        rewards: list[float] = []
+        remaining = max_steps
+        while remaining > 0:
+            actions.append(expert.act(observations[-1]))
+            chunk = engine.run(actions[-1][None], until_success=False)
+            if chunk.fault is not None:
+                actions.pop()
+                break
+            observations.append({key: values[0] for key, values in chunk.observations.items()})
+            states.append(engine.state())
+            first = bool(chunk.success[0]) and not any(rewards)
+            rewards.append(float(chunk.success[0]))
+            remaining = min(remaining - 1, extra_steps) if first else remaining - 1
+        return Demonstration(
+            index=index,
+            success=any(rewards),
+            observations={key: np.array([row[key] for row in observations]) for key in observations[0]},
+            states=np.array(states),
+            actions=np.array(actions).reshape(len(rewards), -1),
+            rewards=np.array(rewards),
+            model_xml=engine.model_xml(),
+            start=start,
+        )
+
+    def close(self) -> None:
+        """Closes the engine, if one was built."""
+        if self._engine is not None:
+            self._engine.close()

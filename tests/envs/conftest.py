@@ -1,0 +1,40 @@
+"""Engines are slow to build, so the tests of a session share them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from envs.robosuite_engine import RobosuiteEngine
+
+WITHOUT_SIMULATOR = ("test_statistics.py", "test_spec.py")
+
+
+def pytest_ignore_collect(collection_path: object) -> bool | None:
+    """Leaves out the tests that simulate where the extra `sim` is not installed."""
+    name = getattr(collection_path, "name", "")
+    simulates = name.startswith("test_") and name not in WITHOUT_SIMULATOR
+    return True if simulates and importlib.util.find_spec("robosuite") is None else None
+
+
+@pytest.fixture(scope="session")
+def lift() -> Iterator[RobosuiteEngine]:
+    """robosuite's own Lift."""
+    from envs.robosuite_engine import RobosuiteEngine
+    from envs.spec import EnvSpec
+
+    engine = RobosuiteEngine(EnvSpec(task="lift", engine="robosuite"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _verdicts_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The compiled engine's self-checks run anew, and leave nothing behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ISD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
