@@ -1,0 +1,67 @@
+"""A policy as the function that rollouts ask: requests in, action chunks out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from isd_policy.policy import Policy, check_start
+
+ROWS = 16
+"""Rows of every call of the network: kernels work on 16 numbers at once and round the rest of an array differently, so
+that at a multiple of 16 rows a row's bits do not depend on its place."""
+
+
+class Request(Protocol):
+    """One call of the policy: number `call` of episode `episode`, on the last To observations (key -> [To, d])."""
+
+    @property
+    def episode(self) -> int: ...
+
+    @property
+    def call(self) -> int: ...
+
+    @property
+    def obs(self) -> dict[str, np.ndarray]: ...
+
+
+class BatchedPolicy:
+    """`Policy.predict` for any number of episodes, each row independent of the others to the last bit.
+
+    Every call of the network has `ROWS` rows, the free ones filled with copies of the first; the noise of a row comes
+    from (seed, episode, call) alone.
+    """
+
+    def __init__(self, policy: Policy, nfe: int, *, seed: int, start: str = "noise") -> None:
+        self.policy, self.nfe, self.seed, self.start = policy, nfe, seed, check_start(start)
+        self.call_seconds: list[float] = []
+        """Seconds of each call of the sampler, `ROWS` rows at a time."""
+
+    def warm_up(self, calls: int = 3) -> None:
+        """Calls the sampler on zeros, so that one-time work is not measured."""
+        horizon, sizes = self.policy.horizons.observation, self.policy.observation_sizes
+        obs = {key: torch.zeros(ROWS, horizon, size, device=self.policy.device) for key, size in sizes.items()}
+        for _ in range(calls):
+            self.policy.predict(obs, self.policy.starts("zeros", 0, [()] * ROWS), self.nfe)
+
+    def __call__(self, requests: Sequence[Request]) -> np.ndarray:
+        """Actions [len(requests), Ta, Da]."""
+        parts = [requests[i : i + ROWS] for i in range(0, len(requests), ROWS)]
+        return np.concatenate([self._predict(part) for part in parts])
+
+    def _predict(self, requests: Sequence[Request]) -> np.ndarray:
+        began = time.perf_counter()
+        filled = [*requests, *[requests[0]] * (ROWS - len(requests))]
+        obs = {
+            key: torch.from_numpy(np.stack([request.obs[key] for request in filled]).astype(np.float32))
+            for key in self.policy.observation_sizes
+        }
+        noise = self.policy.starts(self.start, self.seed, [(request.episode, request.call) for request in filled])
+        obs = {key: value.to(self.policy.device) for key, value in obs.items()}
+        actions = self.policy.predict(obs, noise, self.nfe)[: len(requests)].cpu().numpy()
+        self.call_seconds.append(time.perf_counter() - began)
+        return actions

@@ -1,0 +1,45 @@
+"""Windows of observations and actions over demonstrations, in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isd_policy.data.demonstrations import Demonstrations
+from isd_policy.horizons import Horizons
+
+
+class ActionChunks:
+    """Every window of `horizons` over the demonstrations, the ends padded by repeating the first or last step.
+
+    A window may begin up to To - 1 steps before an episode and end up to Ta - 1 steps after it, as in Diffusion
+    Policy; an episode too short for that gives one window. `len` is the number of windows.
+    """
+
+    def __init__(self, demonstrations: Demonstrations, horizons: Horizons) -> None:
+        self.horizons = horizons
+        self.actions = torch.from_numpy(demonstrations.actions)
+        self.observations = {key: torch.from_numpy(value) for key, value in demonstrations.observations.items()}
+        lengths = torch.from_numpy(demonstrations.lengths)
+        first = lengths.cumsum(0) - lengths
+        counts = (lengths - horizons.prediction + horizons.observation + horizons.execution - 1).clamp_min(1)
+        episode = torch.repeat_interleave(torch.arange(len(lengths)), counts)
+        number = torch.arange(len(episode)) - (counts.cumsum(0) - counts)[episode]
+        self._first = first[episode]  # row of the episode's first step
+        self._last = (first + lengths - 1)[episode]
+        self._begin = self._first + number - (horizons.observation - 1)  # row of the window's first step, maybe before
+
+    def __len__(self) -> int:
+        return len(self._begin)
+
+    def batch(self, indices: Tensor) -> dict[str, Any]:
+        """Windows `indices` [B]: {"obs": {key: [B, To, d]}, "action": [B, T, Da]}, in the data's units."""
+        steps = self._begin[indices, None] + torch.arange(self.horizons.prediction)
+        rows = steps.clamp(self._first[indices, None], self._last[indices, None])  # [B, T]
+        seen = rows[:, : self.horizons.observation]
+        return {
+            "obs": {key: values[seen] for key, values in self.observations.items()},
+            "action": self.actions[rows],
+        }

@@ -1,0 +1,34 @@
+"""How much a policy sees, predicts and executes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isd_core.errors import InputError
+from isd_policy.settings import check_whole
+
+
+@dataclass(frozen=True)
+class Horizons:
+    """Lengths in control steps: To observations in, T actions out, Ta of them executed.
+
+    The prediction's first action belongs to the oldest observation, so the executed part is [To - 1, To - 1 + Ta).
+    """
+
+    observation: int = 2
+    prediction: int = 16
+    execution: int = 8
+
+    def __post_init__(self) -> None:
+        check_whole(vars(self), "observation", "prediction", "execution")
+        if self.observation - 1 + self.execution > self.prediction:
+            raise InputError(
+                f"horizons.execution={self.execution} reaches beyond the prediction: with {self.observation} "
+                f"observations at most {self.prediction - self.observation + 1} of {self.prediction} predicted "
+                "actions lie ahead."
+            )
+
+    @property
+    def executed(self) -> slice:
+        """The part of a prediction that is executed."""
+        return slice(self.observation - 1, self.observation - 1 + self.execution)

@@ -1,0 +1,171 @@
+"""The 1-D temporal U-Net over action chunks (Chi et al., arXiv 2303.04137), with the two times of a flow map.
+
+A one-dimensional convolution is written as a two-dimensional one of height 1: a chunk [B, T, C] seen as [B, C, 1, T] is
+already in channels-last memory, for which the two-dimensional kernels are the fast ones, so that nothing is copied on
+the way in or out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from isd_core.embedding import TimeEmbedding
+from isd_core.errors import InputError
+from isd_core.network import Cond
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"mish": nn.Mish, "silu": nn.SiLU}
+
+
+def conv(size_in: int, size_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """A convolution along the chunk that keeps its length (divided by `stride`)."""
+    return nn.Conv2d(size_in, size_out, (1, kernel), (1, stride), (0, kernel // 2))
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, GroupNorm, activation: [B, C_in, 1, T] -> [B, C_out, 1, T]."""
+
+    def __init__(self, size_in: int, size_out: int, kernel: int, groups: int, activation: type[nn.Module]) -> None:
+        super().__init__(conv(size_in, size_out, kernel), nn.GroupNorm(groups, size_out), activation())
+
+
+class ResidualBlock(nn.Module):
+    """Two convolution blocks with FiLM between them, and a 1x1 residual where the width changes."""
+
+    def __init__(
+        self,
+        size_in: int,
+        size_out: int,
+        condition: int,
+        kernel: int,
+        groups: int,
+        activation: type[nn.Module],
+        scale: bool,
+    ) -> None:
+        super().__init__()
+        self.first = ConvBlock(size_in, size_out, kernel, groups, activation)
+        self.second = ConvBlock(size_out, size_out, kernel, groups, activation)
+        self.film = nn.Linear(condition, 2 * size_out if scale else size_out)
+        self.scale = scale
+        self.residual = conv(size_in, size_out, 1) if size_in != size_out else nn.Identity()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x: [B, C_in, 1, T]; condition: [B, condition], already activated -> [B, C_out, 1, T]."""
+        film = self.film(condition)[:, :, None, None]
+        h = self.first(x)
+        if self.scale:
+            scale, shift = film.chunk(2, dim=1)
+            h = torch.addcmul(shift, h, scale)
+        else:
+            h = h + film
+        return self.second(h) + self.residual(x)
+
+
+class Level(nn.Module):
+    """Two residual blocks, the first of which changes the width."""
+
+    def __init__(self, size_in: int, size_out: int, block: Callable[[int, int], ResidualBlock]) -> None:
+        super().__init__()
+        self.first, self.second = block(size_in, size_out), block(size_out, size_out)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x: [B, C_in, 1, T]; condition: [B, condition] -> [B, C_out, 1, T]."""
+        return self.second(self.first(x, condition), condition)
+
+
+class UNet1D(nn.Module):
+    """F(x; t, s, obs) for chunks x [B, horizon, action_size] and cond["obs"] [B, condition_size].
+
+    With widths (256, 512, 1024), `features="t"`, Mish and `film="scale_and_shift"` this is the published layout of
+    Diffusion Policy: 65.77M parameters for Lift's 19 observations, two steps of history and absolute actions of size
+    10.
+
+    widths: channels of each level; every level but the last halves the chunk's length.
+    embedding, frequency_dim, hidden: width of the time embedding, of its Fourier features and of its networks.
+    max_frequency: highest frequency of those features, in radians per unit of the network's clock.
+    Raises `InputError` for sizes that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        action_size: int,
+        condition_size: int,
+        horizon: int,
+        clock: Callable[[Tensor], Tensor],
+        widths: Sequence[int] = (64, 128, 256),
+        kernel: int = 5,
+        groups: int = 8,
+        embedding: int = 64,
+        frequency_dim: int = 64,
+        hidden: int = 256,
+        features: str = "t_s",
+        max_frequency: float = 1.0,
+        activation: str = "silu",
+        film: str = "scale_and_shift",
+    ) -> None:
+        super().__init__()
+        _check(widths, kernel, groups, horizon, activation, film)
+        act = ACTIVATIONS[activation]
+        self.time = TimeEmbedding(
+            embedding,
+            clock=clock,
+            features=features,
+            combine="concat",
+            frequency_dim=frequency_dim,
+            max_frequency=max_frequency,
+            hidden=hidden,
+            activation=act,
+        )
+        self.activation = act()
+
+        def block(size_in: int, size_out: int) -> ResidualBlock:
+            return ResidualBlock(
+                size_in, size_out, embedding + condition_size, kernel, groups, act, film == "scale_and_shift"
+            )
+
+        sizes = list(zip([action_size, *widths[:-1]], widths, strict=True))
+        self.down = nn.ModuleList(Level(i, o, block) for i, o in sizes)
+        self.shrink = nn.ModuleList(conv(width, width, 3, stride=2) for width in widths[:-1])
+        self.middle = Level(widths[-1], widths[-1], block)
+        self.up = nn.ModuleList(Level(2 * o, i, block) for i, o in reversed(sizes[1:]))
+        self.grow = nn.ModuleList(
+            nn.ConvTranspose2d(width, width, (1, 4), (1, 2), (0, 1)) for width in reversed(widths[:-1])
+        )
+        self.final = nn.Sequential(
+            ConvBlock(widths[0], widths[0], kernel, groups, act), conv(widths[0], action_size, 1)
+        )
+
+    def forward(self, x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
+        """x: [B, horizon, action_size]; t, s: [B] in path time; cond["obs"]: [B, condition_size] -> F like x."""
+        condition = self.activation(torch.cat([self.time(t, s), cond["obs"]], dim=-1))
+        h = x.transpose(1, 2).unsqueeze(2)  # [B, C, 1, T]
+        skips = []
+        for number, level in enumerate(self.down):
+            h = level(h, condition)
+            skips.append(h)
+            if number < len(self.shrink):
+                h = self.shrink[number](h)
+        h = self.middle(h, condition)
+        for level, grow in zip(self.up, self.grow, strict=True):  # the first level's skip is not used, as published
+            h = grow(level(torch.cat([h, skips.pop()], dim=1), condition))
+        return self.final(h).squeeze(2).transpose(1, 2)
+
+
+def _check(widths: Sequence[int], kernel: int, groups: int, horizon: int, activation: str, film: str) -> None:
+    if not widths or any(width < 1 or width % groups for width in widths):
+        raise InputError(f"network.widths={list(widths)}: each width must be a positive multiple of groups={groups}.")
+    if kernel < 1 or kernel % 2 == 0:
+        raise InputError(f"network.kernel={kernel}: expected an odd number, so that a chunk keeps its length.")
+    factor = 2 ** (len(widths) - 1)
+    if horizon < factor or horizon % factor:
+        raise InputError(
+            f"A prediction horizon of {horizon} does not go through {len(widths)} levels: it must be a multiple of "
+            f"{factor}. Change horizons.prediction or network.widths."
+        )
+    if activation not in ACTIVATIONS:
+        raise InputError(f"network.activation={activation}: known are {', '.join(ACTIVATIONS)}.")
+    if film not in ("scale_and_shift", "shift"):
+        raise InputError(f"network.film={film}: known are scale_and_shift and shift.")

@@ -1,0 +1,1 @@
+"""Objectives that are for actions alone, each with its sampler."""

@@ -1,0 +1,78 @@
+"""Denoising diffusion as in Diffusion Policy (arXiv 2303.04137): the many-step baseline, on diffusers' schedulers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from isd_core.errors import InputError
+from isd_core.network import Cond, VelocityNet
+from isd_core.objectives.base import LossOut
+from isd_core.paths import Path
+from isd_core.sampling import check_nfe, row_generators
+from isd_core.weighting import MSE, Discrepancy
+
+STEPS = 100
+
+
+def scheduler(kind: str) -> Any:
+    """diffusers' DDPM or DDIM scheduler: 100 steps, squared-cosine betas, samples clipped to [-1, 1]."""
+    try:
+        from diffusers import DDIMScheduler, DDPMScheduler
+    except ImportError as error:
+        raise InputError("objective=ddpm needs the package diffusers: pip install 'diffusers'.") from error
+    kinds = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}
+    if kind not in kinds:
+        raise InputError(f"sampler.kind={kind} is unknown; known: {', '.join(kinds)}.")
+    return kinds[kind](num_train_timesteps=STEPS, beta_schedule="squaredcos_cap_v2", clip_sample=True)
+
+
+@cache
+def noising() -> Any:
+    """The schedule that training adds noise by: never stepped, so one serves every step."""
+    return scheduler("ddpm")
+
+
+def time_of(k: Tensor, path: Path) -> Tensor:
+    """Diffusion step k = 0 ... 99 as path time, (k + 1) / 100 of T."""
+    return (k + 1) / STEPS * path.T
+
+
+@dataclass(frozen=True)
+class DDPM:
+    """E |F(sqrt(a_k) x + sqrt(1 - a_k) z; k) - z|^2 (arXiv 2006.11239, eq. 14). Its fixed point is E[z | x_k, cond]."""
+
+    path: Path
+    discrepancy: Discrepancy = field(default_factory=MSE)
+
+    def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
+        """x: [B, ...] data in normalised units. Term: noise, [B]."""
+        z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
+        k = torch.randint(STEPS, (len(x),), generator=rng, device=rng.device)
+        t = time_of(k, self.path).to(x.dtype)
+        error = self.discrepancy(net(noising().add_noise(x, z, k), t, t, cond), z)
+        return LossOut(error.mean(), {"noise": error.detach()})
+
+
+@dataclass(frozen=True)
+class DiffusionSampler:
+    """kind=ddpm: ancestral sampling, usually with nfe = 100; kind=ddim: deterministic, usually nfe = 10."""
+
+    path: Path
+    kind: str = "ddpm"
+
+    def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
+        if check_nfe(nfe) > STEPS:
+            raise InputError(f"nfe={nfe}: the diffusion has {STEPS} steps, so nfe is at most that.")
+        schedule = scheduler(self.kind)
+        schedule.set_timesteps(nfe)
+        rngs = row_generators(z)
+        x = z
+        for k in schedule.timesteps:
+            t = time_of(k, self.path).to(z).expand(len(z))
+            x = schedule.step(net(x, t, t, cond), k, x, generator=rngs).prev_sample
+        return x

@@ -1,0 +1,46 @@
+"""Plain regression: the conditional mean, as the yardstick for what a generative policy adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+
+from isd_core.errors import InputError
+from isd_core.network import Cond, VelocityNet
+from isd_core.objectives.base import LossOut
+from isd_core.paths import Path
+from isd_core.sampling import check_nfe
+from isd_core.weighting import MSE, Discrepancy
+
+
+def output_at(net: VelocityNet, x: Tensor, time: float, cond: Cond) -> Tensor:
+    """The network's output for x at one path time, t = s."""
+    t = torch.full((len(x),), time, device=x.device)
+    return net(x, t, t, cond)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """E |F(0; T, T) - x|^2: the output from a zero input is the action itself. Its fixed point is E[x | cond]."""
+
+    path: Path
+    discrepancy: Discrepancy = field(default_factory=MSE)
+
+    def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
+        """x: [B, ...] data in normalised units. Term: regression, [B]."""
+        error = self.discrepancy(output_at(net, torch.zeros_like(x), self.path.T, cond), x)
+        return LossOut(error.mean(), {"regression": error.detach()})
+
+
+@dataclass(frozen=True)
+class RegressionSampler:
+    """The output from a zero input at t = T: one evaluation, no noise."""
+
+    path: Path
+
+    def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
+        if check_nfe(nfe) != 1:
+            raise InputError(f"nfe={nfe}: a regression has one evaluation; use nfe=1.")
+        return output_at(net, torch.zeros_like(z), self.path.T, cond)

@@ -1,0 +1,82 @@
+"""What the evaluation and the control loop share: a policy and the environment that its data were recorded in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from envs.spec import EnvSpec
+from isd_core import checkpoint
+from isd_core.errors import InputError
+from isd_core.trainer import pick_device
+from isd_policy.loading import load_checkpoint
+from isd_policy.policy import Policy
+from isd_policy.settings import check_whole
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A trained policy, its checkpoint, the environment's spec and the cap on an episode's control steps."""
+
+    policy: Policy
+    saved: checkpoint.Checkpoint
+    env: EnvSpec
+    max_steps: int
+
+    @property
+    def title(self) -> str:
+        """The task's name as it is printed."""
+        return self.env.definition.title
+
+    def description(self) -> dict[str, Any]:
+        """What a result file says about where it comes from."""
+        return {
+            "task": self.env.task,
+            "checkpoint": {"path": str(self.saved.path), "step": self.saved.step, "seed": self.saved.meta["seed"]},
+            "versions": checkpoint.provenance()["versions"],
+        }
+
+
+def open_simulation(config: Mapping[str, Any]) -> Simulation:
+    """The checkpoint of a command's config (checkpoint, weights, device, threads, env, max_steps[, task]).
+
+    The environment is the one that the policy's demonstrations name. Raises `InputError` when the checkpoint is not
+    one of the task.
+    """
+    check_whole(config, *(field for field in ("threads", "max_steps") if config[field] is not None))
+    saved = checkpoint.load(config["checkpoint"])
+    policy = load_checkpoint(saved, config["weights"], str(pick_device(config["device"])))
+    trained = saved.config["task"]["name"]
+    wanted = (config.get("task") or {"name": trained})["name"]
+    if wanted != trained:
+        raise InputError(
+            f"{saved.path} is a policy for the task {trained}, not for task={wanted}. Leave task= out, or give a "
+            "checkpoint of that task."
+        )
+    env = EnvSpec.from_env_args(saved.config["schema"]["env_args"], **config["env"])
+    if policy.action_size != env.definition.action_size:
+        raise InputError(
+            f"{saved.path} predicts {policy.action_size} numbers an action; the environment of {trained} takes "
+            f"{env.definition.action_size}."
+        )
+    _check_observations(policy, env)
+    if config["threads"] is not None:
+        torch.set_num_threads(config["threads"])
+    return Simulation(policy, saved, env, config["max_steps"] or env.definition.max_steps)
+
+
+def _check_observations(policy: Policy, env: EnvSpec) -> None:
+    offered = env.definition.observation_sizes
+    for key, size in policy.observation_sizes.items():
+        if offered.get(key) != size:
+            raise InputError(
+                f"The policy was trained on `{key}` with {size} numbers; the environment of {env.task} "
+                + (
+                    f"gives {offered[key]}."
+                    if key in offered
+                    else f"has no such observation. It has: {', '.join(offered)}."
+                )
+            )

@@ -1,0 +1,65 @@
+"""`python -m isd_policy.train`: trains a policy on demonstrations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig
+
+from envs.tasks import Task, task_named
+from isd_core.cli import command, resolved
+from isd_core.errors import InputError
+from isd_core.training import train
+from isd_policy.build import KIND, build_policy, fit_normaliser
+from isd_policy.data import read
+from isd_policy.data.demonstrations import Demonstrations
+from isd_policy.data.windows import ActionChunks
+from isd_policy.horizons import Horizons
+from isd_policy.settings import check_whole
+
+
+def check_task(demonstrations: Demonstrations, task: Task) -> None:
+    """Raises `InputError` when the demonstrations are of another environment than the config's task."""
+    found = demonstrations.env_args["env_name"]
+    if found != task.robosuite_name:
+        raise InputError(
+            f"{demonstrations.source} holds demonstrations of {found}, but task={task.name} is {task.robosuite_name}. "
+            "Choose the task of the file, or a file of the task."
+        )
+
+
+def schema_of(demonstrations: Demonstrations) -> dict[str, Any]:
+    """What the data decide about a policy; saved in its config."""
+    return {
+        "observations": demonstrations.observation_sizes,
+        "action": demonstrations.actions.shape[1],
+        "env_args": demonstrations.env_args,
+    }
+
+
+@command("policy_train")
+def main(cfg: DictConfig) -> None:
+    """Trains a policy on demonstrations; the same command with the same run_dir resumes."""
+    config = resolved(cfg)
+    check_whole(config, "seed", least=0)
+    horizons = Horizons(**config["horizons"])
+    demonstrations = read(config["data"], config["dataset"])
+    task = task_named(config["task"]["name"])
+    check_task(demonstrations, task)
+    config["schema"] = schema_of(demonstrations)
+    dataset = ActionChunks(demonstrations, horizons)
+    policy = build_policy(config, fit_normaliser(demonstrations))
+    count = sum(p.numel() for p in policy.net.parameters())
+    print(
+        f"{task.title}: {len(demonstrations)} demonstrations, {len(demonstrations.actions)} steps, {len(dataset)} "
+        f"windows; network of {count / 1e6:.2f}M parameters."
+    )
+    trainer = train(config, policy, dataset, KIND)
+    print(
+        f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: python -m "
+        f"isd_policy.evaluate checkpoint={config['run_dir']} nfe=[1,2] episodes=100"
+    )
+
+
+if __name__ == "__main__":
+    main()

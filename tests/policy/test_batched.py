@@ -1,0 +1,56 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from isd_policy.batched import BatchedPolicy
+
+
+@dataclass(frozen=True)
+class Request:
+    episode: int
+    call: int
+    obs: dict
+
+
+@pytest.fixture
+def requests(sizes):
+    rng = np.random.default_rng(0)
+    return [Request(i, i % 3, {k: rng.normal(size=(2, n)) for k, n in sizes.items()}) for i in range(37)]
+
+
+def test_a_row_is_equal_to_the_last_bit_whatever_the_other_rows_are(policy, requests):
+    act = BatchedPolicy(policy, 2, seed=0)
+    together = act(requests)
+    np.testing.assert_array_equal(together, np.concatenate([act([request]) for request in requests]))
+    np.testing.assert_array_equal(together[::-1], act(requests[::-1]))
+
+
+def test_a_row_is_equal_to_the_last_bit_whatever_the_threads(policy, requests):
+    act = BatchedPolicy(policy, 2, seed=0)
+    one = act(requests)
+    torch.set_num_threads(2)
+    np.testing.assert_array_equal(act(requests), one)
+
+
+def test_rows_are_the_policy_s_predictions(policy, requests):
+    actions = BatchedPolicy(policy, 1, seed=3)(requests[:2])
+    obs = {k: torch.tensor(np.stack([r.obs[k] for r in requests[:2]]), dtype=torch.float32) for k in requests[0].obs}
+    expected = policy.predict(obs, policy.starts("noise", 3, [(0, 0), (1, 1)]), 1)
+    np.testing.assert_allclose(actions, expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"episode": 99}, {"call": 99}], ids=str)
+def test_noise_is_of_the_episode_and_the_call(policy, requests, change):
+    act = BatchedPolicy(policy, 1, seed=0)
+    request = requests[0]
+    other = Request(**({"episode": request.episode, "call": request.call, "obs": request.obs} | change))
+    assert not np.array_equal(act([request]), act([other]))
+
+
+def test_calls_are_timed(policy, requests):
+    act = BatchedPolicy(policy, 1, seed=0)
+    act.warm_up()
+    act(requests)
+    assert len(act.call_seconds) == 3

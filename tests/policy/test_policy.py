@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import torch
+
+from isd_core.errors import InputError
+from isd_policy.build import build_policy, fit_normaliser
+from isd_policy.data.windows import ActionChunks
+from isd_policy.horizons import Horizons
+from isd_policy.policy import Policy
+
+
+def history(policy, n, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return {key: torch.randn(n, 2, size, generator=rng) for key, size in policy.observation_sizes.items()}
+
+
+def test_prepare_gives_normalised_actions_and_joined_observations(config, demonstrations, sizes):
+    demos = demonstrations([20, 30], sizes, action_size=7)
+    policy = build_policy(config, fit_normaliser(demos))
+    data = ActionChunks(demos, Horizons())
+    x, cond = policy.prepare(data.batch(torch.arange(len(data))), torch.Generator())
+    assert x.shape == (len(data), 16, 7)
+    assert cond["obs"].shape == (len(data), 2 * 19)
+    assert max(x.abs().max(), cond["obs"].abs().max()) <= 1 + 1e-5
+
+
+def test_first_weights_depend_on_the_seed_alone(config, normaliser):
+    def weights(seed):
+        return torch.cat([p.flatten() for p in build_policy(config | {"seed": seed}, normaliser).net.parameters()])
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+
+
+def test_prediction_is_the_executed_part_in_the_units_of_the_data(policy):
+    obs, noise = history(policy, 3), torch.randn(3, 16, 7)
+    whole = policy.sampler(policy.net, noise, 2, policy.condition(obs)).detach()
+    expected = policy.normaliser.action.inverse(whole[:, 1:9].clamp(-1, 1))
+    torch.testing.assert_close(policy.predict(obs, noise, 2), expected)
+
+
+def test_prediction_stays_in_the_range_of_the_training_actions(policy):
+    actions = policy.predict(history(policy, 8), 100 * torch.randn(8, 16, 7), 1)
+    assert actions.min() >= -0.5 - 1e-6
+    assert actions.max() <= 0.9 + 1e-6
+
+
+@pytest.mark.parametrize("nfe", [0, -1, 1.5])
+def test_number_of_evaluations_below_one_is_an_input_error(policy, nfe):
+    with pytest.raises(InputError, match="at least 1"):
+        policy.predict(history(policy, 1), torch.zeros(1, 16, 7), nfe)
+
+
+def test_act_uses_the_last_observations(policy, observations):
+    rows = observations(3)
+    policy.observe(rows[0])
+    policy.observe(rows[1])
+    actions = policy.act(rows[2], start="zeros")
+    seen = {key: torch.tensor(np.stack([rows[1][key], rows[2][key]]), dtype=torch.float32)[None] for key in rows[0]}
+    np.testing.assert_array_equal(actions, policy.predict(seen, torch.zeros(1, 16, 7), 1)[0].numpy())
+
+
+def test_first_observation_fills_the_history(policy, observations):
+    (row,) = observations(1)
+    filled = policy.act(row, start="zeros")
+    policy.reset()
+    policy.observe(row)
+    np.testing.assert_array_equal(policy.act(row, start="zeros"), filled)
+
+
+def test_reset_repeats_an_episode(policy, observations):
+    rows = observations(2)
+    first = [policy.act(row) for row in rows]
+    policy.reset()
+    np.testing.assert_array_equal([policy.act(row) for row in rows], first)
+
+
+def test_noise_differs_between_calls_and_seeds(policy, observations):
+    (row,) = observations(1)
+    calls = [policy.act(row), policy.act(row)]
+    policy.reset(seed=1)
+    assert not np.array_equal(calls[0], calls[1])
+    assert not np.array_equal(calls[0], policy.act(row))
+
+
+def test_start_from_zeros_draws_no_noise(policy):
+    assert torch.equal(policy.starts("zeros", 0, [(0,), (1,)]), torch.zeros(2, 16, 7))
+
+
+def test_chunk_is_an_array_of_the_executed_length(policy, observations):
+    actions = policy.act(observations(1)[0])
+    assert isinstance(actions, np.ndarray)
+    assert actions.shape == (8, 7)
+
+
+def test_missing_observation_is_an_input_error(policy, observations):
+    (row,) = observations(1)
+    del row["object"]
+    with pytest.raises(InputError, match="no `object`"):
+        policy.act(row)
+
+
+def test_observation_of_another_size_is_an_input_error(policy, observations):
+    row = observations(1)[0] | {"object": np.zeros(14)}
+    with pytest.raises(InputError, match=r"shape \(14,\); the policy was trained with \(10,\)"):
+        policy.act(row)
+
+
+def test_observation_that_is_not_finite_is_an_input_error(policy, observations):
+    row = observations(1)[0] | {"robot0_eef_pos": np.array([0.0, np.nan, 0.0])}
+    with pytest.raises(InputError, match="`robot0_eef_pos` is not finite"):
+        policy.act(row)
+
+
+def test_unknown_start_is_an_input_error(policy):
+    with pytest.raises(InputError, match="noise or zeros"):
+        policy.starts("ones", 0, [(0,)])
+
+
+def test_normaliser_of_another_observation_is_an_input_error(policy):
+    with pytest.raises(InputError, match="have 3 numbers together"):
+        Policy(policy.net, policy.normaliser, policy.sampler, policy.horizons, {"object": 3})
