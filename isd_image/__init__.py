@@ -1,0 +1,1 @@
+"""Images: data, codecs, class-conditional transformers, training, sampling and evaluation on the shared core."""

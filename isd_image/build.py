@@ -1,0 +1,103 @@
+"""Models and generators from resolved configs and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isd_core import checkpoint, seeds
+from isd_core.config import instantiate
+from isd_core.errors import InputError
+from isd_core.trainer import pick_device
+from isd_image.data import ImageData
+from isd_image.generate import Generator
+from isd_image.model import ChannelNormaliser, ImageModel
+
+KIND = "image"
+
+
+def build_network(config: Mapping[str, Any]) -> nn.Module:
+    """The network that `config` describes (network, path, and the sizes of data), with fresh weights."""
+    data = config["data"]
+    path = instantiate(config["path"])
+    net = instantiate(
+        config["network"],
+        channels=data["channels"],
+        size=data["size"],
+        classes=data["classes"],
+        clock=path.clock,
+    )
+    return instantiate(config["parametrisation"], net=net, path=path)
+
+
+def build_model(config: Mapping[str, Any], data: ImageData) -> ImageModel:
+    """A model to train on `data`. Its first weights depend on `config["seed"]` alone.
+
+    Raises `InputError` when the data's shape or classes are not those of the config.
+    """
+    expected = config["data"]
+    shape = (expected["channels"], expected["size"], expected["size"])
+    if data.shape != shape or data.classes != expected["classes"]:
+        raise InputError(
+            f"The data has images of shape {list(data.shape)} (channels, height, width) in {data.classes} classes, the "
+            f"config says {list(shape)} and {expected['classes']}: correct data.channels, data.size, data.classes."
+        )
+    torch.manual_seed(seeds.derive(config["seed"], "initial weights"))
+    network = build_network(config)
+    return ImageModel(network, ChannelNormaliser(*data.statistics()), data.draw)
+
+
+def open_checkpoint(path: str | Path) -> checkpoint.Checkpoint:
+    """The checkpoint that `path` stands for; `InputError` unless it is one of images."""
+    saved = checkpoint.load(path)
+    if saved.meta["kind"] != KIND:
+        raise InputError(f"{saved.path} is a checkpoint of kind `{saved.meta['kind']}`; expected one of images.")
+    return saved
+
+
+def load_generator(
+    path: str | Path,
+    weights: str,
+    device: str,
+    codec_source: str | None = None,
+    inputs: Mapping[str, float | None] | None = None,
+) -> Generator:
+    """The generator of a checkpoint. weights: "ema" or "model"; device: as `trainer.device`.
+
+    codec_source: where the codec's weights are, if not where the training's config says. inputs: further conditions of
+    the network; those that are None are left out.
+    Raises `InputError` for a checkpoint of another kind and for weights that do not fit the config inside it.
+    """
+    saved = open_checkpoint(path)
+    config = saved.config
+    if weights not in ("ema", "model"):
+        raise InputError(f"weights={weights} is unknown: `ema` is the average, `model` the last weights.")
+    state = saved.tensors(weights)
+    model = ImageModel(build_network(config), _normaliser(state, saved.path))
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
+    given = {key: value for key, value in (inputs or {}).items() if value is not None}
+    if unknown := given.keys() - getattr(model.net, "inputs", ()):
+        raise InputError(f"The network of {saved.path} takes no {', '.join(sorted(unknown))}: leave them null.")
+    data, chosen = config["data"], pick_device(device)
+    codec = config["codec"] | ({} if codec_source is None else {"source": codec_source})
+    return Generator(
+        model.to(chosen).eval(),
+        instantiate(config["sampler"]),
+        instantiate(codec).to(chosen),
+        shape=(data["channels"], data["size"], data["size"]),
+        classes=data["classes"],
+        inputs=given,
+    )
+
+
+def _normaliser(state: Mapping[str, Tensor], path: Path) -> ChannelNormaliser:
+    if not {"normaliser.mean", "normaliser.std"} <= state.keys():
+        raise InputError(f"The checkpoint {path} has no latent statistics (normaliser.mean, normaliser.std).")
+    return ChannelNormaliser(state["normaliser.mean"], state["normaliser.std"])

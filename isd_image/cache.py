@@ -1,0 +1,91 @@
+"""`python -m isd_image.cache`: encodes raw images once, for every later training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from isd_core import files
+from isd_core.cli import command, resolved
+from isd_core.config import instantiate
+from isd_core.errors import InputError
+from isd_image.data import crop
+from isd_image.data.raw import Entries, open_images
+from isd_image.data.shards import FORMAT, INDEX, ShardNotes, check_plan, shard_path, statistics
+from isd_image.encode import EncodeConfig, encode_all
+
+
+@command("image_cache")
+def main(cfg: DictConfig) -> None:
+    """Encodes images by an autoencoder into memory-mapped shards. Interrupted, the same command goes on."""
+    fields = resolved(cfg)
+    processes, device, max_bad, classes = (fields.pop(key) for key in ("processes", "device", "max_bad", "classes"))
+    if not 0 <= max_bad < 1:
+        raise InputError(f"max_bad={max_bad} is a share of the images, at least 0 and below 1.")
+    config = EncodeConfig(**{**fields, "out": Path(fields["out"])})
+    raw = open_images(config.images)
+    if classes is not None and classes != raw.classes:
+        raise InputError(f"{raw.source} has {raw.classes} classes, the command says classes={classes}.")
+    plan = _plan(config, raw)
+    check_plan(config.out, plan)
+    notes = encode_all(config, len(raw), processes, device)
+    bad = [name for n in notes.values() for name in n.bad]
+    _refuse_too_many(bad, len(raw), max_bad)
+    _finish(config.out, plan, notes, bad)
+    size = sum(shard_path(config.out, number).stat().st_size for number in notes)
+    print(
+        f"{len(raw) - len(bad)} images in {len(notes)} shards, {size / 1e9:.2f} GB; {len(bad)} could not be read"
+        f"{f' (listed in {INDEX})' if bad else ''}. Written: {config.out}"
+    )
+
+
+def _plan(config: EncodeConfig, raw: Entries) -> dict[str, Any]:
+    codec = instantiate(config.codec)
+    return {
+        "format": FORMAT,
+        "source": {"images": raw.source, "count": len(raw), "sha256": raw.digest()},
+        "classes": raw.classes,
+        "class_names": raw.names,
+        "codec": {"name": codec.name, "channels": codec.channels, "factor": codec.factor, "weights": codec.weights},
+        "crop": crop.NAME,
+        "size": config.size,
+        "mirror": config.mirror,
+        "dtype": config.dtype,
+        "precision": config.precision,
+        "shard_size": config.shard_size,
+    }
+
+
+def _refuse_too_many(bad: list[str], count: int, max_bad: float) -> None:
+    if len(bad) > max_bad * count:
+        shown = "; ".join(bad[:5])
+        raise InputError(
+            f"{len(bad)} of {count} images cannot be read, more than max_bad={max_bad} allows: {shown}"
+            f"{' ...' if len(bad) > 5 else ''}. Repair or remove them and choose a new out, or raise max_bad."
+        )
+
+
+def _finish(out: Path, plan: dict[str, Any], notes: dict[int, ShardNotes], bad: list[str]) -> None:
+    full = [n for n in notes.values() if n.images]
+    if not full:
+        raise InputError(f"{plan['source']['images']}: not one image could be read.")
+    mean, std = statistics(full)
+    shards = [
+        {"number": number, "images": n.images, "sha256": files.sha256(shard_path(out, number))}
+        for number, n in notes.items()
+        if n.images
+    ]
+    index = plan | {
+        "images": sum(n.images for n in full),
+        "unreadable": bad,
+        "mean": mean,
+        "std": std,
+        "shards": shards,
+    }
+    files.write_json(out / INDEX, index)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What an autoencoder has to offer, and the one that does nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from isd_core import files
+from isd_core.errors import InputError
+
+
+class Codec(Protocol):
+    """Images [B, 3, H, W] in [-1, 1] to latents [B, channels, H / factor, W / factor] and back.
+
+    `encode` gives the mean and the standard deviation of the latents, or the mean and None where the codec is
+    deterministic. `weights` is a hash of what was loaded, so that caches of different codecs are told apart.
+    """
+
+    name: str
+    channels: int
+    factor: int
+    weights: str
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]: ...
+
+    def decode(self, latents: Tensor) -> Tensor: ...
+
+    def to(self, device: torch.device) -> Codec: ...
+
+
+class Identity:
+    """Pixels are their own latents. `channels` is 1 for grey images and 3 for colour."""
+
+    factor = 1
+    weights = "none"
+
+    def __init__(self, name: str, channels: int, factor: int) -> None:
+        if factor != 1:
+            raise InputError(f"codec.factor={factor}: the identity leaves the size as it is; expected 1.")
+        self.name, self.channels = name, channels
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        return images, None
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents
+
+    def to(self, device: torch.device) -> Identity:
+        return self
+
+
+class NetworkCodec:
+    """A codec around a network, in evaluation mode and without gradients.
+
+    Raises `InputError` when the network's latents are not what the config says.
+    """
+
+    def __init__(self, network: nn.Module, name: str, channels: int, factor: int, weights: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.name, self.channels, self.factor, self.weights = name, channels, factor, weights
+        found = self.encode(torch.zeros(1, 3, 8 * factor, 8 * factor))[0].shape[1:]
+        if tuple(found) != (channels, 8, 8):
+            raise InputError(
+                f"codec `{name}`: an image of side {8 * factor} becomes a latent of shape {list(found)}, the config "
+                f"says {[channels, 8, 8]}. Correct codec.channels={channels} and codec.factor={factor}."
+            )
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        raise NotImplementedError
+
+    def to(self, device: torch.device) -> NetworkCodec:
+        self.network.to(device)
+        return self
+
+
+def existing(source: str | Path | None, name: str, how: str) -> Path:
+    """`source` as a path that is there; `InputError` with how to get the weights otherwise."""
+    if source is None or not Path(source).exists():
+        given = "no codec.source was given" if source is None else f"codec.source={source} does not exist"
+        raise InputError(f"The weights of the codec `{name}` are missing: {given}. {how}")
+    return Path(source)
+
+
+def hash_files(paths: list[Path]) -> str:
+    """One SHA-256 over the hashes of several files, in their order."""
+    if len(paths) == 1:
+        return files.sha256(paths[0])
+    joined = " ".join(files.sha256(path) for path in paths)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def guarded(load: Callable[[], nn.Module], name: str, source: object) -> nn.Module:
+    """`load()`, with its errors in one paragraph."""
+    try:
+        return load()
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        first = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"The weights of the codec `{name}` cannot be loaded from {source}: {first}. Give codec.source "
+            "a folder that holds them; a hub name needs a network connection the first time."
+        ) from error

@@ -1,0 +1,90 @@
+"""`python -m isd_image.convert`: a released iSD checkpoint as a run of this package, to sample from and to continue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from isd_core import checkpoint, files
+from isd_core.cli import command, resolved
+from isd_core.config import instantiate
+from isd_core.errors import InputError
+from isd_core.optimizer import optimizer_tensors
+from isd_image.build import KIND, build_network
+from isd_image.model import ChannelNormaliser, ImageModel
+from isd_image.released import convert, read, weights_of
+
+COMPAT = ("exact", "released")
+
+
+@command("image_convert")
+def main(cfg: DictConfig) -> None:
+    """Converts a released checkpoint into `run_dir`; recipe, data and codec are those of its training."""
+    config = resolved(cfg)
+    source, step, compat, scale, statistics = (
+        config.pop(key) for key in ("source", "step", "compat", "latent_scale", "statistics")
+    )
+    if compat not in COMPAT:
+        raise InputError(
+            f"compat={compat} is unknown: exact (continue with the right clock) or released (as it was begun)."
+        )
+    run_dir = Path(config["run_dir"])
+    if checkpoint.steps(run_dir):
+        raise InputError(f"{run_dir} holds checkpoints already: choose another run_dir.")
+    normaliser = _normaliser(scale, statistics, config["data"]["channels"])
+    if compat == "released":
+        _mix_clocks(config)
+    released = read(source)
+    model = ImageModel(build_network(config), normaliser)
+    groups = {}
+    for name in ("model", "ema"):
+        model.net.load_state_dict(convert(weights_of(released, name, source), model.net))
+        groups[name] = {key: value.clone() for key, value in model.state_dict().items()}
+    tensors, layout = optimizer_tensors(instantiate(config["trainer"]["optimizer"]).build(model))
+    meta = {
+        "kind": KIND,
+        "seed": config["seed"],
+        "seconds": 0.0,
+        "ema_updates": step,
+        "optimizer": layout,
+        "config": config,
+        "converted": {"file": Path(source).name, "sha256": files.sha256(source), "compat": compat},
+        **checkpoint.provenance(),
+    }
+    folder = checkpoint.save(run_dir, step, groups | {"optimizer": tensors}, meta)
+    more = " derivative=released_clock" if compat == "released" else ""
+    print(
+        f"Converted {source} (its optimiser's state is not taken over). Written: {folder}. Next: python -m "
+        f"isd_image.sample checkpoint={run_dir} nfe=[2] out=samples.png, or continue with python -m isd_image.train "
+        f"and the same fields{more}."
+    )
+
+
+def _normaliser(scale: float | None, statistics: str | None, channels: int) -> ChannelNormaliser:
+    """mean 0 and std 1 / scale, or the statistics of a cache."""
+    if (scale is None) == (statistics is None):
+        raise InputError(
+            "The latent normalisation is missing: give latent_scale=0.18215 (Stable Diffusion's codec) or statistics= "
+            "the cache.json of a cache made with the same codec, and not both."
+        )
+    if scale is not None:
+        return ChannelNormaliser(torch.zeros(channels), torch.full((channels,), 1 / scale))
+    index = files.read_json(str(statistics))
+    if not {"mean", "std"} <= index.keys() or len(index["mean"]) != channels:
+        raise InputError(f"statistics={statistics} has no mean and std of {channels} channels.")
+    return ChannelNormaliser(torch.tensor(index["mean"]), torch.tensor(index["std"]))
+
+
+def _mix_clocks(config: dict[str, Any]) -> None:
+    """Training goes on with the released code's derivative (see `MixedClock`)."""
+    rate = instantiate(config["path"]).T
+    mixed = {"_target_": "isd_image.released.MixedClock", "inner": config["derivative"], "rate": rate}
+    config["derivative"] = mixed
+    config["objective"]["derivative"] = mixed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""`python -m isd_image.evaluate`: how far samples are from real images, with the protocol beside every number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+from torch import Tensor
+
+from isd_core import checkpoint, files
+from isd_core.cli import command, resolved
+from isd_core.config import instantiate
+from isd_core.errors import InputError
+from isd_image.build import open_checkpoint
+from isd_image.metrics.distances import Gaussian, frechet, inception_score, kernel_distance, precision_recall
+from isd_image.metrics.extractors import Extractor, describe, digest
+from isd_image.metrics.reference import Reference, extract, load_reference, of_folder, of_split
+from isd_image.sample import plan_of
+
+NAMED_FID = "inception-v3"
+
+
+class Sampled(NamedTuple):
+    """One set of samples: features [N, D], logits [N, K] of a classifying extractor, labels [N] if known."""
+
+    features: Tensor
+    logits: Tensor | None
+    labels: Tensor | None
+
+
+@command("image_evaluate")
+def main(cfg: DictConfig) -> None:
+    """Draws samples at each number of evaluations (NFE), or reads some, and compares them with real images."""
+    config = resolved(cfg)
+    extractor: Extractor = instantiate(config["extractor"])
+    saved = None if config["samples"] is not None else open_checkpoint(config["checkpoint"]).config
+    reference = _reference(config, saved, extractor)
+    sets, samples = _drawn(config, extractor) if config["samples"] is None else _read(config["samples"], extractor)
+    protocol = {
+        "extractor": describe(extractor),
+        "reference": reference.source,
+        "samples": samples,
+        "fid_code": "isd_image.metrics.distances, unbiased covariances, float64",
+    }
+    results = {name: _measure(values, reference, extractor) for name, values in sets.items()}
+    floor = _floor(config, saved, extractor, reference)
+    report = {"nfe": results, "real": floor, "protocol": protocol, "protocol_sha256": digest(protocol)}
+    report["seed"] = config["seed"]
+    _print(report, config["samples"] or config["checkpoint"])
+    if config["out"] is not None:
+        files.write_json(config["out"], report | checkpoint.provenance())
+        print(f"Written: {config['out']}")
+
+
+def _reference(config: dict[str, Any], saved: dict[str, Any] | None, extractor: Extractor) -> Reference:
+    wanted = str(config["reference"])
+    if wanted in ("train", "held_out"):
+        if saved is None:
+            raise InputError(f"reference={wanted} is a split of a checkpoint's data: give a folder or an npz instead.")
+        return of_split(instantiate(saved["data"]["source"]).split(wanted), wanted, extractor)
+    if wanted.endswith(".npz"):
+        return load_reference(Path(wanted), extractor)
+    size = saved["data"]["size"] * saved["codec"]["factor"] if saved else _size_of(config["samples"])
+    channels = 1 if saved and saved["data"]["channels"] == 1 else 3
+    return of_folder(wanted, size, channels, extractor)
+
+
+def _drawn(config: dict[str, Any], extractor: Extractor) -> tuple[dict[str, Sampled], dict[str, Any]]:
+    """The samples of each number of evaluations, drawn now, and how."""
+    plan = plan_of(config)
+    features: dict[str, list[Tensor]] = {}
+    logits: dict[str, list[Tensor]] = {}
+    for nfe, _, images in plan.draw(config["processes"], config["device"]):
+        feature, logit = extract(extractor, torch.from_numpy(images).permute(0, 3, 1, 2))
+        features.setdefault(str(nfe), []).append(feature)
+        if logit is not None:
+            logits.setdefault(str(nfe), []).append(logit)
+    known = open_checkpoint(config["checkpoint"]).config["data"]["classes"]
+    labels = torch.tensor([plan.label(i) for i in range(plan.count)]) if known == extractor.classes else None
+    sets = {
+        n: Sampled(torch.cat(f), torch.cat(logits[n]) if n in logits else None, labels) for n, f in features.items()
+    }
+    described = {key: value for key, value in plan.described().items() if key != "seed"}
+    return sets, described | {"weights": config["weights"]}
+
+
+def _read(path: str, extractor: Extractor) -> tuple[dict[str, Sampled], dict[str, Any]]:
+    """The same of one set of samples on disk."""
+    if path.endswith(".npz"):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                array = file["arr_0"]
+                labels = torch.from_numpy(file["arr_1"]) if "arr_1" in file.files else None
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"samples={path} is no npz of samples (arr_0: [N, H, W, C] bytes): {error}.") from error
+        images = torch.from_numpy(array).permute(0, 3, 1, 2)
+        described = {"file": Path(path).name, "count": len(images), "sha256": files.sha256(path)}
+    else:
+        paths = sorted(Path(path).glob("*.png"))
+        if not paths:
+            raise InputError(f"samples={path} holds no PNGs, and is no .npz: give what isd_image.sample wrote.")
+        images = torch.stack([_bytes(p) for p in paths])
+        labels, described = None, {"folder": Path(path).name, "count": len(paths)}
+    features, logits = extract(extractor, images)
+    return {"given": Sampled(features, logits, labels)}, described
+
+
+def _bytes(path: Path) -> Tensor:
+    array = np.array(Image.open(path))
+    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+
+def _size_of(samples: str) -> int:
+    if samples.endswith(".npz"):
+        with np.load(samples, allow_pickle=False) as file:
+            return int(file["arr_0"].shape[1])
+    return Image.open(sorted(Path(samples).glob("*.png"))[0]).height
+
+
+def _measure(sampled: Sampled, reference: Reference, extractor: Extractor) -> dict[str, float]:
+    """Every number that the reference and the extractor allow, under names that say which extractor it was."""
+    features, logits, labels = sampled
+    name = extractor.name
+    distance = frechet(Gaussian.of(features), reference.gaussian)
+    result = {"fid" if name == NAMED_FID else f"frechet[{name}]": distance}
+    if reference.features is not None:
+        mean, std = kernel_distance(features, reference.features)
+        precision, recall = precision_recall(reference.features, features)
+        result |= {f"kid[{name}]": mean, f"kid_std[{name}]": std}
+        result |= {f"precision[{name}]": precision, f"recall[{name}]": recall}
+    if logits is not None and name == NAMED_FID:
+        result["inception_score"], result["inception_score_std"] = inception_score(logits)
+    elif logits is not None and labels is not None and int(labels.max()) < extractor.classes:
+        result["accuracy"] = float((logits.argmax(1) == labels).double().mean())
+    return result
+
+
+def _floor(
+    config: dict[str, Any], saved: dict[str, Any] | None, extractor: Extractor, reference: Reference
+) -> dict[str, float]:
+    """Real images against real images: held-out ones against the training ones, where the data has both."""
+    if saved is None or str(config["reference"]) != "train" or saved["data"]["source"].get("held_out") is None:
+        return {}
+    held_out = of_split(instantiate(saved["data"]["source"]).split("held_out"), "held_out", extractor)
+    result = {f"frechet[{extractor.name}]": frechet(held_out.gaussian, reference.gaussian)}
+    return result if held_out.accuracy is None else result | {"accuracy": held_out.accuracy}
+
+
+def _print(report: dict[str, Any], what: str) -> None:
+    rows = {f"{nfe} NFE" if nfe.isdigit() else nfe: values for nfe, values in report["nfe"].items()}
+    if report["real"]:
+        rows["real, held out"] = report["real"]
+    columns = list(dict.fromkeys(key for values in rows.values() for key in values if "std" not in key))
+    table = [["", *columns]]
+    table += [[name, *(f"{v[c]:.4g}" if c in v else "" for c in columns)] for name, v in rows.items()]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    print(f"{what}; {report['protocol']['samples']['count']} samples; protocol {report['protocol_sha256']}")
+    for row in table:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Samples that depend on (seed, index, label) and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isd_core import seeds
+from isd_core.errors import InputError
+from isd_core.progress import Progress
+from isd_core.sampling import Sampler, check_nfe
+from isd_image.codecs import Codec
+from isd_image.model import ImageModel
+from isd_image.pool import ordered
+
+ROUNDING = "clip to [-1, 1], then round (x + 1) * 127.5 to the nearest byte"
+
+
+def noise(seed: int, indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    """[n, *shape] standard noise; that of sample i comes from (seed, i), whatever else is drawn."""
+    return torch.stack([torch.randn(shape, generator=seeds.torch_rng(seed, "image sample", i)) for i in indices])
+
+
+def to_bytes(images: Tensor) -> np.ndarray:
+    """[N, C, H, W] in [-1, 1] -> [N, H, W, C] bytes, by `ROUNDING`."""
+    levels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
+    return levels.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def check_labels(labels: Sequence[int] | None, classes: int) -> list[int]:
+    """The wanted classes, all of them for None; `InputError` for a label that the model does not know.
+
+    The label `classes` stands for no class; it is the only one of data without labels.
+    """
+    if labels is None:
+        return list(range(classes)) or [classes]
+    for label in labels:
+        if not 0 <= label <= classes:
+            raise InputError(f"label {label} is unknown: known are 0 to {classes - 1}, and {classes} for no class.")
+    if not labels:
+        raise InputError("labels=[] names no class; leave it out for all.")
+    return list(labels)
+
+
+class Generator:
+    """Draws images from a trained model.
+
+    `inputs` are further conditions for every sample, e.g. {"omega": 3.0, "t_min": 0.1, "t_max": 0.8} for a network that
+    takes the guidance interval as an input.
+    """
+
+    def __init__(
+        self,
+        model: ImageModel,
+        sampler: Sampler,
+        codec: Codec,
+        shape: tuple[int, int, int],
+        classes: int,
+        inputs: Mapping[str, float],
+    ) -> None:
+        self.model, self.sampler, self.codec = model, sampler, codec
+        self.shape, self.classes, self.inputs = shape, classes, dict(inputs)
+        self.device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def latents(self, seed: int, indices: Sequence[int], labels: Sequence[int], nfe: int) -> Tensor:
+        """[n, C, h, w] samples number `indices`, of classes `labels`, in the data's units; `nfe` evaluations each."""
+        z = noise(seed, indices, self.shape).to(self.device)
+        cond = {"label": torch.tensor(labels, device=self.device)}
+        cond |= {key: torch.full((len(z),), value, device=self.device) for key, value in self.inputs.items()}
+        return self.model.normaliser.inverse(self.sampler(self.model.net, z, nfe, cond))
+
+    def __call__(self, seed: int, indices: Sequence[int], labels: Sequence[int], nfe: int) -> Tensor:
+        """The same as images [n, C, H, W] in [-1, 1] (not clipped), on the CPU."""
+        return self.codec.decode(self.latents(seed, indices, labels, nfe)).float().cpu()
+
+
+@dataclass(frozen=True)
+class SamplePlan:
+    """Which samples to draw: `count` for each of `nfe`, sample i of class cycle[i mod len(cycle)].
+
+    load: builds the generator on a device. Batches have exactly `batch_size` rows, the last one padded and cut: matrix
+    products round differently in batches of different size, so that with one size the images are the same bit for bit
+    for any number of processes. Raises `InputError` for counts below 1.
+    """
+
+    load: Callable[[str], Generator]
+    seed: int
+    nfe: tuple[int, ...]
+    count: int
+    batch_size: int
+    cycle: tuple[int, ...]
+    _starts: tuple[int, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        for nfe in self.nfe:
+            check_nfe(nfe)
+        if not self.nfe or self.count < 1 or self.batch_size < 1:
+            raise InputError("nfe must name at least one number, and count and batch_size must be at least 1.")
+        object.__setattr__(self, "_starts", tuple(range(0, self.count, self.batch_size)))
+
+    def label(self, i: int) -> int:
+        """The class of sample i."""
+        return self.cycle[i % len(self.cycle)]
+
+    def worker(self, device: str) -> Callable[[int], np.ndarray]:
+        """A function from a task's number to its images as bytes [n, H, W, C]."""
+        return partial(self._batch, self.load(device))
+
+    def _batch(self, generator: Generator, task: int) -> np.ndarray:
+        nfe, start = self.nfe[task // len(self._starts)], self._starts[task % len(self._starts)]
+        wanted = list(range(start, min(start + self.batch_size, self.count)))
+        indices = wanted + [wanted[0]] * (self.batch_size - len(wanted))
+        images = generator(self.seed, indices, [self.label(i) for i in indices], nfe)
+        return to_bytes(images[: len(wanted)])
+
+    def draw(self, processes: int, device: str, quiet: bool = False) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(nfe, number of the first sample, bytes [n, H, W, C]) in order, with a progress bar unless `quiet`."""
+        tasks = range(len(self.nfe) * len(self._starts))
+        with Progress(len(self.nfe) * self.count, "sample", "image", quiet=quiet) as bar:
+            for task, images in zip(tasks, ordered(self.worker, tasks, processes, device), strict=True):
+                nfe = self.nfe[task // len(self._starts)]
+                bar.update(len(images), nfe=nfe)
+                yield nfe, self._starts[task % len(self._starts)], images
+
+    def described(self) -> dict[str, Any]:
+        """What a reader needs to draw the same samples."""
+        classes = str(list(self.cycle)) if len(self.cycle) <= 20 else f"{self.cycle[0]} to {self.cycle[-1]}"
+        return {"seed": self.seed, "count": self.count, "labels": f"classes {classes} in turn", "rounding": ROUNDING}

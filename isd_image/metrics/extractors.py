@@ -1,0 +1,175 @@
+"""Feature extractors. A number is only comparable to others of the same extractor, so its name goes with it.
+
+An extractor turns bytes [B, C, H, W] into features [B, D] and, if it classifies, logits [B, K].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isd_core import files
+from isd_core.errors import InputError
+
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
+INCEPTION_SHA256 = "6726825d"
+
+
+class Extractor(Protocol):
+    """`name` labels every number; `weights` is a hash of what decides the features; `classes` counts the logits."""
+
+    name: str
+    weights: str
+    classes: int
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]: ...
+
+
+class Pixels:
+    """The pixels themselves in [-1, 1], of small images; with `side`, means over a grid of side x side cells."""
+
+    weights, classes = "none", 0
+
+    def __init__(self, side: int | None, limit: int) -> None:
+        self.side, self.limit = side, limit
+        self.name = "pixels" if side is None else f"pixels{side}"
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        x = images.float() / 127.5 - 1
+        features = (x if self.side is None else F.adaptive_avg_pool2d(x, self.side)).flatten(1)
+        if features.shape[1] > self.limit:
+            raise InputError(
+                f"extractor=pixels: an image has {features.shape[1]} values, more than extractor.limit={self.limit}; "
+                "set extractor.side to average over cells, or choose another extractor."
+            )
+        return features, None
+
+
+class DigitPixels:
+    """The 64 pixels of a digit, and a support vector machine that was fitted to the real training digits."""
+
+    name, classes = "pixels", 10
+
+    def __init__(self, held_out: int, split_seed: int) -> None:
+        from sklearn.svm import SVC
+
+        from isd_image.data import Digits
+
+        train = Digits(held_out, split_seed).split("train")
+        self._machine = SVC(C=10.0, gamma="scale").fit(train.images.flatten(1).numpy(), train.labels.numpy())
+        self.weights = f"SVC of scikit-learn, held_out={held_out}, split_seed={split_seed}"
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        features = images.flatten(1).float() / 127.5 - 1
+        return features, torch.from_numpy(self._machine.decision_function(features.numpy()))
+
+
+class CifarResNet:
+    """ResNet-20 or -56 for CIFAR-10 with the weights of github.com/akamaster/pytorch_resnet_cifar10; 64 features."""
+
+    classes = 10
+
+    def __init__(self, depth: int, source: str | None) -> None:
+        how = f"Download resnet{depth}-*.th of github.com/akamaster/pytorch_resnet_cifar10 and set extractor.source."
+        if source is None or not Path(source).is_file():
+            raise InputError(f"extractor=cifar_resnet has no weights: {source} is no file. {how}")
+        state = torch.load(source, map_location="cpu", weights_only=True)["state_dict"]
+        self._network = ResNet((depth - 2) // 6)
+        try:
+            self._network.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
+        except RuntimeError as error:
+            raise InputError(f"{source} does not hold a ResNet-{depth} for CIFAR-10: {str(error)[:200]}") from error
+        self._network.eval()
+        self.name, self.weights = f"resnet{depth}-cifar10", files.sha256(source)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        if images.shape[1:] != (3, 32, 32):
+            raise InputError(f"extractor=cifar_resnet takes images of 3 x 32 x 32, not {list(images.shape[1:])}.")
+        mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+        std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+        features = self._network.features((images.float() / 255 - mean) / std)
+        return features, self._network.linear(features)
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a skip that drops pixels and pads channels where the size changes (1512.03385)."""
+
+    def __init__(self, of: int, to: int) -> None:
+        super().__init__()
+        self.stride, self.pad = to // of, (to - of) // 2
+        self.conv1 = nn.Conv2d(of, to, 3, stride=self.stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(to)
+        self.conv2 = nn.Conv2d(to, to, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(to)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        skip = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
+        return F.relu(y + skip)
+
+
+class ResNet(nn.Module):
+    """6 n + 2 layers on 32 x 32 images."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = nn.Sequential(*[BasicBlock(16, 16) for _ in range(n)])
+        self.layer2 = nn.Sequential(BasicBlock(16, 32), *[BasicBlock(32, 32) for _ in range(n - 1)])
+        self.layer3 = nn.Sequential(BasicBlock(32, 64), *[BasicBlock(64, 64) for _ in range(n - 1)])
+        self.linear = nn.Linear(64, 10)
+
+    def features(self, x: Tensor) -> Tensor:
+        """[B, 3, 32, 32] -> [B, 64], the mean over the last map."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
+
+
+class Inception:
+    """torch-fidelity's Inception-v3 with the original TensorFlow weights: the extractor of the FID."""
+
+    name, classes = "inception-v3", 1008
+
+    def __init__(self, source: str | None, device: str) -> None:
+        how = (
+            f"Download {INCEPTION_URL} and set extractor.source to the file. Without it, extractor=pixels or "
+            "cifar_resnet give Fréchet distances under their own names."
+        )
+        if source is None or not Path(source).is_file():
+            raise InputError(f"extractor=inception has no weights: {source} is no file. {how}")
+        self.weights = files.sha256(source)
+        if not self.weights.startswith(INCEPTION_SHA256):
+            raise InputError(f"{source} is not {INCEPTION_FILE}: its SHA-256 begins with {self.weights[:8]}. {how}")
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except ImportError as error:
+            raise InputError("extractor=inception needs torch-fidelity: pip install 'isd-flow[eval]'.") from error
+        from isd_core.trainer import pick_device
+
+        self._device = pick_device(device)
+        network: Any = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(source))
+        self._network = network.to(self._device)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        features, logits = self._network(images.expand(-1, 3, -1, -1).to(self._device))
+        return features.cpu(), logits.cpu()
+
+
+def describe(extractor: Extractor) -> dict[str, str]:
+    """Name and weights, as they are written beside every number."""
+    return {"name": extractor.name, "weights": extractor.weights}
+
+
+def digest(protocol: Any) -> str:
+    """A short hash of a protocol's JSON."""
+    return hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:12]

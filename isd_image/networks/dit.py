@@ -1,0 +1,142 @@
+"""DiT: the plain diffusion transformer with adaLN-Zero (2212.09748), with two times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from isd_core.embedding import TimeEmbedding
+from isd_core.errors import InputError
+from isd_image.networks.layers import (
+    NORM_EPS,
+    Attention,
+    GELUFeedForward,
+    LabelEmbedding,
+    Modulation,
+    PatchEmbedding,
+    sincos_positions,
+    unpatchify,
+)
+
+
+class DiTBlock(nn.Module):
+    """x + gate * attention(norm(x)), then the same with a feed-forward layer; the condition modulates both."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
+        self.feed_forward = GELUFeedForward(width)
+        self.modulation = Modulation(width, 6)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """x: [B, N, D], c: [B, D] -> [B, N, D]."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)
+        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1)
+        return x + gate2 * self.feed_forward(self.norm2(x) * (1 + scale2) + shift2)
+
+
+class DiT(nn.Module):
+    """F(x; t, s, label) on images or latents [B, channels, size, size].
+
+    The label is a class in [0, classes) or `classes` for none; without `cond` every row has none. `checkpointing`
+    recomputes each block in the backward pass: less memory, about a third more time.
+    Raises `InputError` for sizes that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        clock: Callable[[Tensor], Tensor],
+        width: int,
+        depth: int,
+        heads: int,
+        patch: int,
+        features: str = "t_s",
+        max_frequency: float = 1.0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(size, width, heads, patch)
+        self.channels, self.patch, self.classes = channels, patch, classes
+        self.checkpointing = checkpointing
+        self.patches = PatchEmbedding(channels, width, patch)
+        self.time = TimeEmbedding(width, max_frequency=max_frequency, features=features, clock=clock)
+        self.label = LabelEmbedding(classes, width)
+        self.register_buffer("positions", sincos_positions(width, size // patch), persistent=False)
+        self.blocks = nn.ModuleList(DiTBlock(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
+        self.modulation = Modulation(width, 2)
+        self.head = nn.Linear(width, patch * patch * channels)
+        initialise(self)
+
+    positions: Tensor
+
+    def forward(self, x: Tensor, t: Tensor, s: Tensor, cond: dict[str, Tensor] | None = None) -> Tensor:
+        """x: [B, C, H, W]; t, s: [B] in path time; cond["label"]: [B] -> F, of x's shape."""
+        c = self.time(t, s) + self.label(labels_of(cond, x, self.classes))  # [B, D]
+        h = self.patches(x) + self.positions  # [B, N, D]
+        for block in self.blocks:
+            h = run_block(block, h, c, recompute=self.checkpointing)
+        shift, scale = self.modulation(c)
+        h = self.head(self.norm(h) * (1 + scale) + shift)  # [B, N, p*p*C]
+        return unpatchify(h, self.channels, self.patch)
+
+
+def check_sizes(size: int, width: int, heads: int, patch: int) -> None:
+    """`InputError` unless the patch divides the image, and the heads the width."""
+    if size % patch:
+        raise InputError(f"network.patch={patch} does not divide the image or latent side of {size} pixels.")
+    if width % heads or width % 4:
+        raise InputError(f"network.width={width} must be a multiple of 4 and of network.heads={heads}.")
+
+
+def labels_of(cond: dict[str, Tensor] | None, x: Tensor, classes: int) -> Tensor:
+    """[B] labels: those given, otherwise the null label for every row."""
+    if cond is not None and "label" in cond:
+        return cond["label"]
+    return torch.full((len(x),), classes, dtype=torch.long, device=x.device)
+
+
+def run_block(block: nn.Module, *inputs: Tensor | nn.Module, recompute: bool) -> Tensor:
+    """The block's output; with `recompute` its activations are not kept for the backward pass."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(block, *inputs, use_reentrant=False)
+    return block(*inputs)
+
+
+def initialise(network: nn.Module) -> None:
+    """DiT's start: Xavier for linear layers and patches, normal(0, 0.02) for embeddings, zero for modulation and head.
+
+    With these zeros every block is the identity and F = 0.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, PatchEmbedding):
+            nn.init.xavier_uniform_(module.project.weight.flatten(1))
+            if module.project.bias is not None:
+                nn.init.zeros_(module.project.bias)
+        elif isinstance(module, LabelEmbedding):
+            nn.init.normal_(module.table.weight, std=0.02)
+        elif isinstance(module, TimeEmbedding):
+            _initialise_time(module)
+    for module in network.modules():
+        if isinstance(module, Modulation):
+            nn.init.zeros_(module.linear.weight)
+    nn.init.zeros_(network.get_parameter("head.weight"))
+
+
+def _initialise_time(embedding: TimeEmbedding) -> None:
+    for module in embedding.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)

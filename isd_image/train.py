@@ -1,0 +1,69 @@
+"""`python -m isd_image.train`: trains an image model."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from isd_core import checkpoint
+from isd_core.cli import command, resolved
+from isd_core.config import instantiate
+from isd_core.distributed import is_chief
+from isd_core.trainer import Trainer
+from isd_core.training import train
+from isd_image.build import KIND, build_model, load_generator
+from isd_image.generate import SamplePlan, check_labels
+from isd_image.grid import write_panels
+
+
+@command("image_train")
+def main(cfg: DictConfig) -> None:
+    """Trains a generator of images; the same command with the same run_dir resumes. Several processes by torchrun."""
+    config = resolved(cfg)
+    grids = None if config["grids"] is None else Grids(config)
+    data = instantiate(config["data"]["source"]).split("train")
+    model = build_model(config, data)
+    count = sum(p.numel() for p in model.parameters())
+    if is_chief():
+        print(f"{config['data']['name']}: {len(data)} images; network of {count / 1e6:.2f}M parameters.")
+    trainer = train(config, model, data, KIND, on_checkpoint=grids)
+    if trainer.world.chief:
+        print(
+            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. "
+            f"Next: python -m isd_image.sample checkpoint={config['run_dir']} nfe=[1,2] out=samples.png"
+        )
+
+
+class Grids:
+    """After each checkpoint: run_dir/samples/step_*.png, the same noise and classes every time, by the EMA weights.
+
+    The codec is built at once, so that missing weights are found before the training and not after its first part.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        fields = config["grids"]
+        instantiate(config["codec"])
+        self.run_dir, self.columns, self.scale = Path(config["run_dir"]), fields["columns"], fields["scale"]
+        self.nfe, self.count = tuple(fields["nfe"]), fields["count"]
+        self.seed, self.classes = config["seed"], config["data"]["classes"]
+        self.plan(0)
+
+    def plan(self, step: int) -> SamplePlan:
+        """The samples of the checkpoint of `step`."""
+        folder = checkpoint.folder(self.run_dir, step)
+        size = min(self.count, 64)
+        cycle = tuple(check_labels(None, self.classes))
+        load = partial(load_generator, folder, "ema")
+        return SamplePlan(load, self.seed, self.nfe, self.count, size, cycle)
+
+    def __call__(self, trainer: Trainer) -> None:
+        out = self.run_dir / "samples" / f"step_{trainer.step:08d}.png"
+        if not out.exists():
+            write_panels(self.plan(trainer.step), out, self.columns, self.scale, 1, str(trainer.device), quiet=True)
+
+
+if __name__ == "__main__":
+    main()

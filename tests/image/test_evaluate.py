@@ -1,0 +1,129 @@
+"""The sampling and evaluation commands: files, processes, numbers with their protocol, bad input."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from isd_image import evaluate, reference, sample, train
+
+SMALL = ["trainer.batch_size=16", "network.width=16", "network.depth=1", "network.heads=2", "trainer.device=cpu"]
+
+
+@pytest.fixture(scope="module")
+def run_dir(call, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate") / "run"
+    assert call(train, "image_train", f"run_dir={folder}", "trainer.steps=2", *SMALL) == 0
+    return folder
+
+
+@pytest.fixture
+def draw(call, run_dir):
+    def run(out, *more: str) -> int:
+        return call(sample, "image_sample", f"checkpoint={run_dir}", f"out={out}", "device=cpu", "nfe=[1]", *more)
+
+    return run
+
+
+@pytest.fixture
+def measure(call):
+    return lambda *overrides: call(evaluate, "image_evaluate", "device=cpu", *overrides)
+
+
+def test_an_npz_has_adms_layout(draw, tmp_path):
+    assert draw(tmp_path / "s.npz", "count=23", "batch_size=10") == 0
+    file = np.load(tmp_path / "s.npz")
+    assert (file["arr_0"].shape, file["arr_0"].dtype) == ((23, 8, 8, 1), np.uint8)
+    assert file["arr_1"].tolist() == [i % 10 for i in range(23)]
+
+
+def test_a_folder_has_one_png_a_sample_and_says_what_they_are(draw, tmp_path):
+    assert draw(tmp_path / "s", "count=12", "labels=[3,4]") == 0
+    assert draw(tmp_path / "s.npz", "count=12", "labels=[3,4]") == 0
+    assert len(list((tmp_path / "s").glob("*.png"))) == 12
+    images = np.load(tmp_path / "s.npz")["arr_0"]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "s" / "000007.png")), images[7, :, :, 0])
+    about = json.loads((tmp_path / "s" / "samples.json").read_text())
+    assert (about["count"], about["nfe"], about["labels"]) == (12, 1, "classes [3, 4] in turn")
+
+
+def test_samples_do_not_depend_on_the_number_of_processes(draw, tmp_path):
+    assert draw(tmp_path / "one.npz", "count=25", "batch_size=10") == 0
+    assert draw(tmp_path / "two.npz", "count=25", "batch_size=10", "processes=2") == 0
+    one, two = (np.load(tmp_path / name)["arr_0"] for name in ("one.npz", "two.npz"))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("out", ["s.npz", "s"])
+def test_one_set_of_samples_has_one_number_of_evaluations(draw, tmp_path, capsys, out):
+    assert draw(tmp_path / out, "nfe=[1,2]") == 2
+    assert "nfe=[1]" in capsys.readouterr().err
+    assert not (tmp_path / out).exists()
+
+
+def test_a_folder_of_samples_is_never_mixed_with_another(draw, tmp_path, capsys):
+    assert draw(tmp_path / "s", "count=2") == 0
+    assert draw(tmp_path / "s", "count=2") == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_an_input_that_the_network_does_not_take_is_named(draw, tmp_path, capsys):
+    assert draw(tmp_path / "s.png", "inputs.omega=3.0") == 2
+    assert "takes no omega" in capsys.readouterr().err
+
+
+def test_the_report_has_numbers_and_their_protocol(measure, run_dir, tmp_path):
+    assert measure(f"checkpoint={run_dir}", "nfe=[1,2]", "count=30", f"out={tmp_path / 'e.json'}") == 0
+    report = json.loads((tmp_path / "e.json").read_text())
+    assert set(report["nfe"]) == {"1", "2"}
+    assert report["nfe"]["1"]["frechet[pixels]"] > report["real"]["frechet[pixels]"] > 0
+    assert 0.97 < report["real"]["accuracy"] <= 1
+    assert report["protocol"]["samples"]["count"] == 30
+    assert report["protocol"]["reference"] == {"split": "train", "images": 1437}
+    assert len(report["protocol_sha256"]) == 12
+
+
+def test_samples_on_disk_give_the_numbers_of_the_checkpoint(measure, draw, run_dir, tmp_path):
+    draw(tmp_path / "s.npz", "count=30", "batch_size=100")
+    assert measure(f"checkpoint={run_dir}", "nfe=[1]", "count=30", f"out={tmp_path / 'a.json'}") == 0
+    stats = tmp_path / "stats.npz"
+    save_digits_reference(stats)
+    assert measure(f"samples={tmp_path / 's.npz'}", f"reference={stats}", f"out={tmp_path / 'b.json'}") == 0
+    drawn, read = (json.loads((tmp_path / name).read_text())["nfe"] for name in ("a.json", "b.json"))
+    assert read["given"]["frechet[pixels]"] == pytest.approx(drawn["1"]["frechet[pixels]"], rel=1e-9)
+    assert read["given"]["accuracy"] == drawn["1"]["accuracy"]
+
+
+def save_digits_reference(path):
+    from isd_image.data import Digits
+    from isd_image.metrics.extractors import DigitPixels
+    from isd_image.metrics.reference import of_split
+
+    of_split(Digits(360, 0).split("train"), "train", DigitPixels(360, 0)).save(path)
+
+
+def test_statistics_of_a_folder_by_the_command(call, tree, tmp_path, capsys):
+    overrides = [f"images={tree}", f"out={tmp_path / 'r.npz'}", "size=8", "extractor=pixels"]
+    assert call(reference, "image_reference", *overrides) == 0
+    assert "9 images, extractor pixels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["checkpoint=nowhere"], "There is no checkpoint at nowhere"),
+        (["samples=nowhere", "reference=train"], "is a split of a checkpoint's data"),
+        (["samples=nowhere", "reference=stats.npz"], r"reference=stats.npz cannot be read"),
+        (["samples=x.npz", "extractor=inception"], "has no weights"),
+    ],
+)
+def test_bad_input_is_explained(measure, capsys, overrides, message):
+    assert measure(*overrides) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_samples_that_are_missing_are_named(measure, tmp_path, capsys):
+    save_digits_reference(tmp_path / "r.npz")
+    assert measure(f"samples={tmp_path}/none", f"reference={tmp_path / 'r.npz'}") == 2
+    assert "holds no PNGs" in capsys.readouterr().err
