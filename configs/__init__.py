@@ -1,0 +1,1 @@
+"""The hydra configs: one root file a command, one folder a group."""
