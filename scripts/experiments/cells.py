@@ -1,0 +1,119 @@
+"""A table's cells: independent pieces of work whose results are files, so that the same command goes on."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from isd_core.checkpoint import provenance
+from isd_core.errors import InputError
+from isd_core.files import read_json, write_json
+from isd_core.progress import Progress
+
+PR_SET_PDEATHSIG = 1
+
+
+class Cell(Protocol):
+    """One piece of work: a frozen dataclass of plain settings."""
+
+    @property
+    def name(self) -> str:
+        """The stem of its file."""
+        ...
+
+
+Work = Callable[[Any, Path], dict[str, Any]]
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cell_file(out: Path, cell: Cell) -> Path:
+    """Where a cell's result lies."""
+    return out / "cells" / f"{cell.name}.json"
+
+
+def finished(out: Path, cell: Cell) -> dict[str, Any] | None:
+    """A cell's record, {"settings", "result", "seconds", ...}, or None while it is not done.
+
+    Raises `InputError` for a record of other settings.
+    """
+    path = cell_file(out, cell)
+    if not path.exists():
+        return None
+    record: dict[str, Any] = read_json(path)
+    wanted = settings(cell)
+    if different := sorted(key for key in wanted if record["settings"].get(key) != wanted[key]):
+        key = different[0]
+        raise InputError(
+            f"{path} was made with {key}={record['settings'].get(key)}, this command wants {key}={wanted[key]}. Choose "
+            "another --out, or remove the file to have the cell computed again."
+        )
+    return record
+
+
+def settings(cell: Cell) -> dict[str, Any]:
+    """A cell's fields as JSON has them."""
+    fields: Any = cell
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(fields)))
+    return plain
+
+
+def run_cells(work: Work, cells: Sequence[Cell], out: Path, workers: int, desc: str) -> dict[str, dict[str, Any]]:
+    """The records of all cells by name; those not yet done are computed by `work(cell, out)` in `workers` processes.
+
+    Every process has one thread for each core that the others leave it. A result is written as soon as it is there.
+    """
+    todo = [cell for cell in cells if finished(out, cell) is None]
+    with Progress(len(cells), desc, "cell", initial=len(cells) - len(todo)) as bar:
+        if workers == 1:
+            for cell in todo:
+                _compute(work, cell, out)
+                bar.update(1, done=cell.name)
+        elif todo:
+            _in_processes(work, todo, out, workers, bar)
+    records = {cell.name: finished(out, cell) for cell in cells}
+    return {name: record for name, record in records.items() if record is not None}
+
+
+def _in_processes(work: Work, todo: Sequence[Cell], out: Path, workers: int, bar: Progress) -> None:
+    threads = max(1, cores() // workers)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(todo)), spawn, _start, (threads,)) as pool:
+        futures = {pool.submit(_compute, work, cell, out): cell for cell in todo}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                bar.update(1, done=futures[future].name)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start(threads: int) -> None:
+    """In a worker: its threads, and an end with the parent's (Linux), so that nothing works on unseen."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _compute(work: Work, cell: Cell, out: Path) -> None:
+    started = time.perf_counter()
+    result = work(cell, out)
+    seconds = time.perf_counter() - started
+    record = {"settings": settings(cell), "result": result, "seconds": seconds, **provenance()}
+    write_json(cell_file(out, cell), record)

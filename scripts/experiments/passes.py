@@ -1,0 +1,96 @@
+"""What a training step costs in passes of the network over one batch, counted while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from isd_core.derivatives import Derivative
+from isd_core.network import Cond
+
+
+@dataclass
+class Passes:
+    """Forward passes of a step, in batches (rows through a network / rows of the batch).
+
+    graded: with a graph, so that a backward pass follows; ungraded: without; derivative, graded_derivative: the passes
+    that a finite difference takes (an exact derivative counts as one), without and with a graph.
+    """
+
+    graded: float = 0.0
+    ungraded: float = 0.0
+    derivative: float = 0.0
+    graded_derivative: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All forward passes."""
+        return self.graded + self.ungraded + self.derivative + self.graded_derivative
+
+
+class _Flagged:
+    """A derivative that tells the counter while it runs."""
+
+    def __init__(self, inner: Derivative) -> None:
+        self.inner = inner
+        self.running = False
+
+    def along(self, *args: Any, **kwargs: Any) -> Tensor:
+        self.running = True
+        try:
+            return self.inner.along(*args, **kwargs)
+        finally:
+            self.running = False
+
+
+def count_passes(objective: Any, net: nn.Module, x: Tensor, cond: Cond, rng: Generator, step: int) -> Passes:
+    """The passes of one call of `objective` on x [B, ...], a teacher's among them. The weights are left as they are."""
+    passes, flagged = Passes(), None
+    if hasattr(objective, "derivative"):
+        flagged = _Flagged(objective.derivative)
+        objective = replace(objective, derivative=flagged)
+
+    def count(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        share = len(inputs[0]) / len(x)
+        graded = torch.is_grad_enabled()
+        if flagged is not None and flagged.running:
+            if graded:
+                passes.graded_derivative += share
+            else:
+                passes.derivative += share
+        elif graded:
+            passes.graded += share
+        else:
+            passes.ungraded += share
+
+    with ExitStack() as hooks:
+        for module in {id(module): module for module in (net, *_networks(objective))}.values():
+            hooks.enter_context(_hook(module, count))
+        objective(net, x, cond, rng, step)
+    return passes
+
+
+def _networks(node: Any) -> Iterator[nn.Module]:
+    """The networks in an objective's fields: a teacher's."""
+    if not is_dataclass(node):
+        return
+    for field in fields(node):
+        value = getattr(node, field.name)
+        if isinstance(value, nn.Module) and field.name == "net":
+            yield value
+        else:
+            yield from _networks(value)
+
+
+@contextmanager
+def _hook(module: nn.Module, function: Any) -> Iterator[None]:
+    handle = module.register_forward_pre_hook(function)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,228 @@
+"""The cells of the two-dimensional experiment: one objective trained once, measured as it goes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from isd_core import seeds
+from isd_core.cli import compose_config, resolved
+from isd_core.closed_form import Mixture
+from isd_core.config import instantiate
+from isd_core.errors import InputError
+from isd_core.files import atomic_write
+from isd_core.mlp import MLP
+from isd_core.objectives.base import Objective
+from isd_core.paths import Linear
+from isd_core.paths import Path as GaussianPath
+from isd_core.sampling import Sampler
+from isd_core.velocities import Teacher
+from scripts.experiments import metrics
+from scripts.experiments.passes import Passes, count_passes
+
+NFE = (1, 2, 4, 8)
+FAR = 0.4
+GROUPS = 8
+TEACHER = "isd_core.velocities.teacher"
+POINTS = (0.0, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
+SAMPLES = {"energy": 3000, "residual": 4096, "steepness": 512}
+DATA = {
+    "modes": Mixture.on_circle(Linear(), modes=8, radius=1.5, std=0.1),
+    "ring": Mixture.on_circle(Linear(), modes=64, radius=1.5, std=0.1),  # 1.5 std apart: even to two parts in 10^4
+}
+DATA_STD = 1.065  # of one coordinate of either
+
+
+@dataclass(frozen=True)
+class ToyCell:
+    """One objective (a config with overrides) on one data set with one seed.
+
+    passes: forward passes of a batch through the network that the whole training may take, whatever their kind: the
+    number of steps follows. label: what the table calls it. teacher: the cell whose network it is distilled from.
+    clip: the largest gradient norm, None for no clipping.
+    """
+
+    label: str
+    objective: str
+    data: str
+    seed: int
+    passes: int
+    overrides: tuple[str, ...] = ()
+    teacher: str | None = None
+    batch: int = 2048
+    width: int = 256
+    depth: int = 3
+    max_frequency: float = 1.0
+    lr: float = 1e-3
+    clip: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The stem of its file."""
+        return re.sub(r"[^\w-]+", "_", f"{self.data}-{self.label}-seed{self.seed}")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a cell trains: objective, network and sampler on one path."""
+
+    config: Mapping[str, Any]
+    path: GaussianPath
+    objective: Objective
+    net: nn.Module
+    sampler: Sampler
+
+
+def build(cell: ToyCell, steps: int, out: Path) -> Setup:
+    """The cell's parts for a run of `steps` steps. The first weights depend on the seed alone."""
+    words = [f"objective={cell.objective}", f"trainer.steps={steps}", *cell.overrides]
+    teacher = cell.teacher and weights_file(out, cell.teacher)
+    slot = {"distill": "target", "distill_lagrangian": "velocity"}.get(cell.objective)
+    if slot is not None:
+        words.append(f"objective.{slot}.checkpoint='{teacher}'")
+    config = resolved(compose_config("experiment_toy", words))
+    path = instantiate(config["path"])
+    torch.manual_seed(seeds.derive(cell.seed, "initial weights"))
+    net = _network(cell, config, path)
+    objective, extra = dict(config["objective"]), {}
+    if teacher:
+        taught = _network(cell, config, path)
+        taught.load_state_dict(load_file(teacher))
+        for name in [key for key, value in objective.items() if isinstance(value, dict)]:
+            if objective[name].get("_target_") == TEACHER:
+                del objective[name]
+                extra[name] = Teacher(taught.eval().requires_grad_(False))
+    return Setup(config, path, instantiate(objective, **extra), net, instantiate(config["sampler"]))
+
+
+def _network(cell: ToyCell, config: Mapping[str, Any], path: GaussianPath) -> nn.Module:
+    body = MLP(2, clock=path.clock, width=cell.width, depth=cell.depth, max_frequency=cell.max_frequency)
+    net: nn.Module = instantiate(config["parametrisation"], net=body, path=path)
+    return net
+
+
+def weights_file(out: Path, name: str) -> Path:
+    """Where a cell's last weights lie."""
+    return out / "weights" / f"{name}.safetensors"
+
+
+def passes_of(cell: ToyCell, out: Path) -> Passes:
+    """The passes of one step of the cell's objective."""
+    setup = build(cell, 1, out)
+    rng = torch.Generator().manual_seed(0)
+    return count_passes(setup.objective, setup.net, torch.randn(64, 2, generator=rng), {}, rng, 0)
+
+
+def train(cell: ToyCell, out: Path) -> dict[str, Any]:
+    """Trains the cell with Adam and a cosine schedule, without averaging; returns its curve and its costs.
+
+    A run whose loss or weights stop being finite ends there, with "diverged" the step.
+    """
+    if cell.teacher is not None and not weights_file(out, cell.teacher).exists():
+        raise InputError(f"{cell.name} is distilled from {cell.teacher}, whose weights are not in {out}.")
+    passes = passes_of(cell, out)
+    steps = max(1, round(cell.passes / passes.total))
+    setup = build(cell, steps, out)
+    data, parameters = DATA[cell.data], list(setup.net.parameters())
+    weighting = getattr(setup.objective, "weighting", None)
+    if isinstance(weighting, nn.Module):
+        parameters += list(weighting.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=cell.lr, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    rng = seeds.torch_rng(cell.seed, "toy")
+    due = {round(u * steps): u for u in POINTS}
+    curve: list[dict[str, Any]] = []
+    norms: list[float] = []
+    seconds, diverged = 0.0, None
+    for step in range(steps + 1):
+        if step in due:
+            curve.append({"step": step, "passes": step * passes.total} | measure(setup, cell.data) | _spread(norms))
+            norms = []
+        if step == steps:
+            break
+        started = time.perf_counter()
+        x = data.sample(cell.batch, rng)
+        out_step = setup.objective(setup.net, x, {}, rng, step)
+        out_step.loss.backward()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not bool(torch.isfinite(norm)):
+            diverged = step
+            break
+        if cell.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, cell.clip, norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        norms.append(float(norm))
+        seconds += time.perf_counter() - started
+    with atomic_write(weights_file(out, cell.name)) as temporary:
+        save_file({key: value.contiguous() for key, value in setup.net.state_dict().items()}, temporary)
+    cost = {"graded": passes.graded, "ungraded": passes.ungraded, "total": passes.total}
+    cost |= {"derivative": passes.derivative, "graded_derivative": passes.graded_derivative}
+    return {"curve": curve, "steps": steps, "passes": cost, "train_seconds": seconds, "diverged": diverged}
+
+
+def _spread(norms: list[float]) -> dict[str, float | None]:
+    """The mean and the largest gradient norm since the last measurement."""
+    if not norms:
+        return {"grad_norm": None, "grad_norm_max": None}
+    return {"grad_norm": sum(norms) / len(norms), "grad_norm_max": max(norms)}
+
+
+@torch.no_grad()
+def measure(setup: Setup, name: str) -> dict[str, Any]:
+    """All measures of the network as it is, on the same points for every cell; None for what is not finite."""
+    data, rng = DATA[name], torch.Generator().manual_seed(1)
+    exact = copy.deepcopy(setup.net).double()
+    x = data.sample(SAMPLES["residual"], rng, torch.float64)
+    z = torch.randn(x.shape, generator=rng, dtype=x.dtype)
+    (real, within), noise = _real(name), torch.randn(SAMPLES["energy"], 2, generator=rng)
+    result: dict[str, Any] = {
+        "residual": metrics.finite(metrics.eulerian_residual(exact, setup.path, data, x, z, "pair")),
+        "residual_end": metrics.finite(metrics.eulerian_residual(exact, setup.path, data, x, z, "end")),
+        "steepness": metrics.finite(metrics.steepness(exact, setup.path, z[: SAMPLES["steepness"]])),
+    }
+    for key in ("energy", "far", "masses", "std"):
+        result[key] = {}
+    for nfe in NFE:
+        samples = setup.sampler(setup.net, noise, nfe, {})
+        whole = bool(torch.isfinite(samples).all())
+        lying = metrics.modes(samples, data, FAR, GROUPS) if whole else None
+        result["energy"][str(nfe)] = metrics.energy_distance(samples, real, within) if whole else None
+        result["far"][str(nfe)] = lying.far if lying else None
+        result["masses"][str(nfe)] = lying.masses if lying else None
+        result["std"][str(nfe)] = metrics.finite(float(samples.std(0).mean()))
+    return result
+
+
+@lru_cache
+def _real(name: str) -> tuple[Tensor, float]:
+    """Fresh data of the same number as the samples, and their mean distance."""
+    x = DATA[name].sample(SAMPLES["energy"], torch.Generator().manual_seed(2))
+    return x, metrics.mean_distance(x)
+
+
+@lru_cache
+def truth(name: str) -> dict[str, float]:
+    """What the measures say of real data and of the true map: the best that a method can do."""
+    data, rng = DATA[name], torch.Generator().manual_seed(3)
+    other = data.sample(SAMPLES["energy"], rng)
+    z = torch.randn(SAMPLES["steepness"], 2, generator=rng, dtype=torch.float64)
+    return {
+        "energy": metrics.energy_distance(other, *_real(name)),
+        "far": metrics.modes(other, data, FAR, GROUPS).far,
+        "std": float(other.std(0).mean()),
+        "steepness": metrics.true_steepness(data, z),
+        "mass_std": math.sqrt((1 / GROUPS) * (1 - 1 / GROUPS) / SAMPLES["energy"]),
+    }

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The test suite, from nothing but Python 3.11: makes .venv, installs what the tests need, runs pytest.
+# Usage: bash scripts/test.sh [--fresh] [pytest arguments]
+#   --fresh           remove .venv and install again
+#   TORCH_INDEX_URL   another index for torch, such as a CPU build's
+#   PYTHON            the Python 3.11 to make .venv with
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/lib.sh
+
+fresh=()
+if [[ "${1:-}" == "--help" || "${1:-}" == "-h" ]]; then
+    sed -n '2,6s/^# \{0,1\}//p' scripts/test.sh
+    exit 0
+elif [[ "${1:-}" == "--fresh" ]]; then
+    fresh=(--fresh)
+    shift
+fi
+prepare test ${fresh[@]+"${fresh[@]}"}
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}" # on a busy machine spinning threads cost several times the work
+exec .venv/bin/python -m pytest "$@"

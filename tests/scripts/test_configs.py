@@ -1,0 +1,70 @@
+"""The configs that --help prints: every field explains itself."""
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+import configs
+
+FOLDER = Path(configs.__file__).parent
+FILES = sorted(FOLDER.rglob("*.yaml"))
+PACKAGES = ("isd_policy", "isd_image", "envs", "scripts")
+KEY = re.compile(r"^\s*[\w@/]+:(\s|$)")
+
+
+def fields(text):
+    """The lines of a config that set a field, without the defaults list."""
+    inside = False
+    for line in text.splitlines():
+        if line.startswith("defaults:"):
+            inside = True
+        elif inside and not line.startswith((" ", "-", "#")):
+            inside = False
+        if not inside and KEY.match(line):
+            yield line
+
+
+def test_there_are_configs():
+    assert FILES
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_every_field_has_a_comment(path):
+    without = [
+        line
+        for line in fields(path.read_text())
+        if "  # " not in line and not line.rstrip().endswith(":") and "_target_:" not in line
+    ]
+    assert not without
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_comments_are_set_apart_by_two_spaces(path):
+    assert not [line for line in fields(path.read_text()) if re.search(r"\S #", line.replace("  #", ""))]
+
+
+def commands():
+    """(config, source of the package that reads it, its own fields) of every command."""
+    root = FOLDER.parent
+    sources = {path: path.read_text() for path in root.glob("*/**/*.py") if path.parts[len(root.parts)] in PACKAGES}
+    for path, source in sources.items():
+        for name in re.findall(r'^@command\("(\w+)"\)', source, re.MULTILINE):
+            package = path.parts[len(root.parts)]
+            text = "\n".join(s for p, s in sources.items() if p.parts[len(root.parts)] in (package, "isd_core", "envs"))
+            own = OmegaConf.to_container(OmegaConf.load(FOLDER / f"{name}.yaml"), resolve=False)
+            yield pytest.param(text, [key for key in own if key != "defaults"], id=name)
+
+
+@pytest.mark.parametrize("source, keys", list(commands()))
+def test_every_field_of_a_command_is_read(source, keys):
+    """A field that no code reads would be accepted and do nothing."""
+    assert not [key for key in keys if not re.search(rf"""["']{key}["']|(cfg|config)\.{key}\b""", source)]
+
+
+def test_every_root_config_belongs_to_a_program():
+    of_commands = {parameter.id for parameter in commands()}
+    scripts = "\n".join(path.read_text() for path in (FOLDER.parent / "scripts").rglob("*.py"))
+    others = {path.stem for path in FOLDER.glob("*.yaml")} - of_commands
+    assert not [name for name in others if f'"{name}"' not in scripts]

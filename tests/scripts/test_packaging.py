@@ -1,0 +1,161 @@
+"""What a user installs: the metadata, the built wheel used outside the checkout, and packages that hide ours."""
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = ("isd_core", "isd_policy", "isd_image", "envs", "configs")
+
+
+def direct_requirements():
+    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    parsed = [Requirement(text) for texts in lists for text in texts]
+    return [r for r in parsed if r.name != PROJECT["name"]]
+
+
+def pins():
+    lines = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    return {canonicalize_name(name): Version(version) for name, version in lines}
+
+
+# -- metadata ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("requirement", direct_requirements(), ids=str)
+def test_the_tested_version_satisfies_the_bounds(requirement):
+    assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_every_pin_stands_once():
+    text = (ROOT / "constraints.txt").read_text()
+    names = [canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)]
+    assert len(names) == len(set(names))
+
+
+def test_upper_bounds_say_what_breaks():
+    text = (ROOT / "pyproject.toml").read_text()
+    bounded = [line for line in text.splitlines() if re.match(r'\s+"[\w-]+[^"]*<', line)]
+    assert bounded
+    assert not [line for line in bounded if "# " not in line]
+
+
+@pytest.mark.parametrize("name", PROJECT["scripts"])
+def test_installed_commands_lead_to_a_function(name):
+    module, _, function = PROJECT["scripts"][name].partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+# -- the wheel, the source distribution and another folder ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder with wheel and sdist, built from this checkout."""
+    pytest.importorskip("build")
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unpacked(built, tmp_path_factory):
+    """The wheel's files, outside the checkout."""
+    folder = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        wheel.extractall(folder)
+    return folder
+
+
+def outside(code, unpacked, tmp_path, *before):
+    """Runs code in an empty folder with the wheel's files as the only copy of ours; `before` come first on the path."""
+    path = os.pathsep.join(map(str, [*before, unpacked]))
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_wheel_holds_every_config(unpacked):
+    ours = {path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml")}
+    assert ours == {path.relative_to(unpacked) for path in (unpacked / "configs").rglob("*.yaml")}
+
+
+def test_the_wheel_holds_nothing_else(unpacked):
+    top = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
+    assert top == set(PACKAGES)
+
+
+def test_the_wheel_holds_the_licence(unpacked):
+    assert list(unpacked.glob("*.dist-info/licenses/LICENSE"))
+
+
+def test_the_sdist_holds_what_the_tests_need(built):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"scripts/test.sh", "constraints.txt", "tests/conftest.py", "configs/policy_train.yaml"} <= names
+
+
+def test_configs_are_found_outside_the_checkout(unpacked, tmp_path):
+    code = "import sys; sys.argv[1:] = ['data=x.hdf5', '--cfg']; from isd_policy.train import main; main()"
+    answer = outside(code, unpacked, tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "data: x.hdf5" in answer.stdout
+
+
+def test_commands_outside_the_checkout_leave_no_files(unpacked, tmp_path):
+    outside("import sys; sys.argv[1:] = ['--help']; from isd_policy.train import main; main()", unpacked, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["configs", "envs"])
+def test_a_package_that_hides_ours_is_named(name, unpacked, tmp_path):
+    foreign = tmp_path / "foreign"
+    (foreign / name).mkdir(parents=True)
+    (foreign / name / "__init__.py").touch()
+    code = "import sys; sys.argv[1:] = ['--help']; from isd_image.train import main; main()"
+    answer = outside(code, unpacked, tmp_path, foreign)
+    assert answer.returncode == 2, answer.stderr
+    assert str(foreign / name) in answer.stderr
+
+
+def test_the_core_imports_without_any_extra(unpacked, tmp_path):
+    """The packages of the extras are made impossible to import."""
+    extras = {"robosuite", "mujoco", "robomimic", "sklearn", "wandb", "zarr", "ray", "onnx", "PIL", "torchvision"}
+    code = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {extras!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import isd_policy.train, isd_core.trainer, isd_image, envs
+"""
+    answer = outside(code, unpacked, tmp_path)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_policies_load_without_hydra_and_simulator(unpacked, tmp_path):
+    code = """
+import isd_policy, sys
+print({"hydra", "omegaconf", "robosuite", "mujoco", "h5py", "gymnasium"} & {m.partition(".")[0] for m in sys.modules})
+"""
+    answer = outside(code, unpacked, tmp_path)
+    assert answer.stdout.strip() == "set()", answer.stdout + answer.stderr
