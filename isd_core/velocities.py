@@ -12,7 +12,7 @@ from isd_core.checkpoint import load
 from isd_core.config import instantiate, locate
 from isd_core.errors import InputError
 from isd_core.network import Cond, VelocityNet
-from isd_core.objectives.base import Draw
+from isd_core.objectives.base import Points
 from isd_core.paths import Path
 
 
@@ -21,7 +21,7 @@ class Velocity(Protocol):
 
     own: bool  # whether it is the network's own diagonal
 
-    def at_draw(self, draw: Draw, F_tt: Tensor | None) -> Tensor:
+    def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
         """The velocity at (x_t, t); F_tt is F(x_t; t, t) for sources that are the network's own."""
         ...
 
@@ -36,8 +36,8 @@ class Conditional:
 
     own = False
 
-    def at_draw(self, draw: Draw, F_tt: Tensor | None) -> Tensor:
-        return draw.v
+    def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
+        return at.v
 
     def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         raise TypeError("the conditional velocity is known at the drawn points alone")
@@ -49,7 +49,7 @@ class OwnDiagonal:
 
     own = True
 
-    def at_draw(self, draw: Draw, F_tt: Tensor | None) -> Tensor:
+    def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
         assert F_tt is not None
         return F_tt
 
@@ -66,8 +66,8 @@ class Teacher:
 
     own = False
 
-    def at_draw(self, draw: Draw, F_tt: Tensor | None) -> Tensor:
-        return self.at(self.net, draw.x_t, draw.t, draw.cond)
+    def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
+        return self.at(self.net, at.x_t, at.t, at.cond)
 
     def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         with torch.no_grad():
@@ -85,5 +85,10 @@ def teacher(checkpoint: str, path: Path) -> Teacher:
         raise InputError(f"The teacher {saved.path} was trained on {trained_on}, this run is on {path}: use one path.")
     net: nn.Module = locate(f"isd_{saved.meta['kind']}.build.build_network")(saved.config)
     weights = saved.tensors("ema")
+    if any(key.startswith("encoder.") for key in weights):
+        raise InputError(
+            f"The teacher {saved.path} reads its conditioning through an encoder that was trained with it, which a "
+            "student does not share: distil from a teacher without one."
+        )
     net.load_state_dict({key.removeprefix("net."): weights[key] for key in weights if key.startswith("net.")})
     return Teacher(net.eval().requires_grad_(False))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from isd_policy.policy import Policy, check_start
 
@@ -17,7 +17,7 @@ that at a multiple of 16 rows a row's bits do not depend on its place."""
 
 
 class Request(Protocol):
-    """One call of the policy: number `call` of episode `episode`, on the last To observations (key -> [To, d])."""
+    """One call of the policy: number `call` of episode `episode`, on the last To observations (key -> [To, ...])."""
 
     @property
     def episode(self) -> int: ...
@@ -43,25 +43,23 @@ class BatchedPolicy:
 
     def warm_up(self, calls: int = 3) -> None:
         """Calls the sampler on zeros, so that one-time work is not measured."""
-        horizon, sizes = self.policy.horizons.observation, self.policy.observation_sizes
-        obs = {key: torch.zeros(ROWS, horizon, size, device=self.policy.device) for key, size in sizes.items()}
+        obs = self._on_device(self.policy.schema.zeros(ROWS, self.policy.horizons.observation))
         for _ in range(calls):
             self.policy.predict(obs, self.policy.starts("zeros", 0, [()] * ROWS), self.nfe)
 
     def __call__(self, requests: Sequence[Request]) -> np.ndarray:
-        """Actions [len(requests), Ta, Da]."""
+        """Actions [len(requests), Ta, Da] in the robot's units."""
         parts = [requests[i : i + ROWS] for i in range(0, len(requests), ROWS)]
         return np.concatenate([self._predict(part) for part in parts])
 
     def _predict(self, requests: Sequence[Request]) -> np.ndarray:
         began = time.perf_counter()
         filled = [*requests, *[requests[0]] * (ROWS - len(requests))]
-        obs = {
-            key: torch.from_numpy(np.stack([request.obs[key] for request in filled]).astype(np.float32))
-            for key in self.policy.observation_sizes
-        }
+        obs = self._on_device(self.policy.schema.stack([request.obs for request in filled]))
         noise = self.policy.starts(self.start, self.seed, [(request.episode, request.call) for request in filled])
-        obs = {key: value.to(self.policy.device) for key, value in obs.items()}
         actions = self.policy.predict(obs, noise, self.nfe)[: len(requests)].cpu().numpy()
         self.call_seconds.append(time.perf_counter() - began)
         return actions
+
+    def _on_device(self, obs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {key: value.to(self.policy.device) for key, value in obs.items()}

@@ -1,6 +1,6 @@
 """Policies from resolved configs.
 
-A config's `schema` says what the data decided: {"observations": {key: size}, "action": size, "env_args": ...}.
+A config's `schema` says what the data decided: {"observations": {key: shape}, "action": the robot's size, "env_args"}.
 """
 
 from __future__ import annotations
@@ -8,52 +8,78 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from isd_core import seeds
 from isd_core.config import instantiate
 from isd_core.errors import InputError
+from isd_policy.actions import ActionRepresentation
 from isd_policy.data.demonstrations import Demonstrations
+from isd_policy.encoders.base import Encoder
 from isd_policy.horizons import Horizons
 from isd_policy.normaliser import MinMax
+from isd_policy.observations import ObservationSchema
 from isd_policy.policy import Normaliser, Policy
 
 KIND = "policy"
 STATISTICS = tuple(f"normaliser.{part}.{name}" for part in ("observation", "action") for name in ("low", "high"))
 
 
-def build_network(config: Mapping[str, Any]) -> nn.Module:
-    """The network that `config` describes (network, path, horizons, schema), with fresh weights."""
-    horizons, schema = Horizons(**config["horizons"]), config["schema"]
+def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
+    """The policy that `config` describes (network, encoder, path, sampler, actions, horizons, schema).
+
+    Its first weights depend on `config["seed"]` alone.
+    """
+    torch.manual_seed(seeds.derive(config["seed"], "initial weights"))
+    encoder = build_encoder(config)
+    return Policy(
+        build_network(config, encoder.size),
+        normaliser,
+        instantiate(config["sampler"]),
+        Horizons(**config["horizons"]),
+        schema_of(config),
+        encoder,
+        actions_of(config),
+    )
+
+
+def build_encoder(config: Mapping[str, Any]) -> Encoder:
+    """The encoder of a config's observations, with fresh weights."""
+    horizon = config["horizons"]["observation"]
+    encoder: Encoder = instantiate(config["encoder"], schema=schema_of(config), horizon=horizon)
+    return encoder
+
+
+def build_network(config: Mapping[str, Any], condition_size: int | None = None) -> nn.Module:
+    """The network of a config, with fresh weights. condition_size: what its encoder gives (asked of one if None)."""
     path = instantiate(config["path"])
     net = instantiate(
         config["network"],
-        action_size=schema["action"],
-        condition_size=horizons.observation * sum(schema["observations"].values()),
-        horizon=horizons.prediction,
+        action_size=actions_of(config).size(config["schema"]["action"]),
+        condition_size=build_encoder(config).size if condition_size is None else condition_size,
+        horizon=config["horizons"]["prediction"],
         clock=path.clock,
     )
     return instantiate(config["parametrisation"], net=net, path=path)
 
 
-def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
-    """A policy with the given scales. Its first weights depend on `config["seed"]` alone."""
-    torch.manual_seed(seeds.derive(config["seed"], "initial weights"))
-    return Policy(
-        build_network(config),
-        normaliser,
-        instantiate(config["sampler"]),
-        Horizons(**config["horizons"]),
-        config["schema"]["observations"],
-    )
+def schema_of(config: Mapping[str, Any]) -> ObservationSchema:
+    """What the policy of a config sees."""
+    return ObservationSchema.from_config(config["schema"]["observations"])
 
 
-def fit_normaliser(demonstrations: Demonstrations) -> Normaliser:
-    """The scales of all steps of the demonstrations."""
-    observations = np.concatenate(list(demonstrations.observations.values()), axis=1)
-    return Normaliser(MinMax.fit(torch.from_numpy(observations)), MinMax.fit(torch.from_numpy(demonstrations.actions)))
+def actions_of(config: Mapping[str, Any]) -> ActionRepresentation:
+    """How the actions of a config are written for its network."""
+    representation: ActionRepresentation = instantiate(config["actions"]["representation"])
+    return representation
+
+
+def fit_normaliser(demonstrations: Demonstrations, actions: ActionRepresentation) -> Normaliser:
+    """The scales of all steps of the demonstrations, of the actions as the network sees them."""
+    encoded = actions.encode(torch.from_numpy(demonstrations.actions))
+    fixed = actions.unscaled(demonstrations.actions.shape[1])
+    return Normaliser(MinMax.fit(torch.from_numpy(demonstrations.state)), MinMax.fit(encoded, fixed))
 
 
 def normaliser_of(state: Mapping[str, Tensor], source: str) -> Normaliser:

@@ -15,6 +15,7 @@ class MinMax(nn.Module):
     """Per-dimension min-max scaling to [-1, 1] over the last axis.
 
     low, high: [d] smallest and largest value in the training data; `InputError` unless they are finite and in order.
+    d may be 0, for observations without numbers.
     """
 
     low: Tensor
@@ -22,7 +23,7 @@ class MinMax(nn.Module):
 
     def __init__(self, low: Tensor, high: Tensor) -> None:
         super().__init__()
-        if low.ndim != 1 or low.shape != high.shape or not len(low):
+        if low.ndim != 1 or low.shape != high.shape:
             raise InputError(
                 f"Normaliser statistics need two equal vectors, not {list(low.shape)} and {list(high.shape)}."
             )
@@ -35,9 +36,11 @@ class MinMax(nn.Module):
         self.register_buffer("high", high.to(torch.float32, copy=True))
 
     @classmethod
-    def fit(cls, values: Tensor) -> MinMax:
-        """Statistics of `values` [N, d]."""
+    def fit(cls, values: Tensor, unscaled: Tensor | None = None) -> MinMax:
+        """Statistics of `values` [N, d]; numbers that `unscaled` [d] marks lie in [-1, 1] and are left as they are."""
         low, high = values.aminmax(dim=0)
+        if unscaled is not None:
+            low, high = torch.where(unscaled, -1.0, low), torch.where(unscaled, 1.0, high)
         return cls(low, high)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,10 +56,11 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
             f"{saved.path} is a policy for the task {trained}, not for task={wanted}. Leave task= out, or give a "
             "checkpoint of that task."
         )
-    env = EnvSpec.from_env_args(saved.config["schema"]["env_args"], **config["env"])
-    if policy.action_size != env.definition.action_size:
+    env = environment_of(saved.config, **config["env"])
+    size = saved.config["schema"]["action"]
+    if size != env.definition.action_size:
         raise InputError(
-            f"{saved.path} predicts {policy.action_size} numbers an action; the environment of {trained} takes "
+            f"{saved.path} predicts {size} numbers an action; the environment of {trained} takes "
             f"{env.definition.action_size}."
         )
     _check_observations(policy, env)
@@ -68,14 +69,24 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
     return Simulation(policy, saved, env, config["max_steps"] or env.definition.max_steps)
 
 
+def environment_of(config: Mapping[str, Any], **options: Any) -> EnvSpec:
+    """The environment that a policy's demonstrations name, with the goals that its actions stand for.
+
+    options: `engine` and `mode`.
+    """
+    spec = EnvSpec.from_env_args(config["schema"]["env_args"], **options)
+    goal = config["actions"]["goal"]
+    return spec if goal is None else replace(spec, goal=goal)
+
+
 def _check_observations(policy: Policy, env: EnvSpec) -> None:
-    offered = env.definition.observation_sizes
-    for key, size in policy.observation_sizes.items():
-        if offered.get(key) != size:
+    offered = {key: (size,) for key, size in env.definition.observation_sizes.items()}
+    for key, shape in policy.schema.shapes.items():
+        if offered.get(key) != shape:
             raise InputError(
-                f"The policy was trained on `{key}` with {size} numbers; the environment of {env.task} "
+                f"The policy was trained on `{key}` of shape {list(shape)}; the environment of {env.task} "
                 + (
-                    f"gives {offered[key]}."
+                    f"gives {list(offered[key])}."
                     if key in offered
                     else f"has no such observation. It has: {', '.join(offered)}."
                 )

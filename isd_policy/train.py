@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from envs.tasks import Task, task_named
 from isd_core.cli import command, resolved
+from isd_core.config import instantiate
 from isd_core.errors import InputError
 from isd_core.training import train
 from isd_policy.build import KIND, build_policy, fit_normaliser
@@ -31,7 +32,7 @@ def check_task(demonstrations: Demonstrations, task: Task) -> None:
 def schema_of(demonstrations: Demonstrations) -> dict[str, Any]:
     """What the data decide about a policy; saved in its config."""
     return {
-        "observations": demonstrations.observation_sizes,
+        "observations": demonstrations.schema.to_config(),
         "action": demonstrations.actions.shape[1],
         "env_args": demonstrations.env_args,
     }
@@ -47,9 +48,10 @@ def main(cfg: DictConfig) -> None:
     task = task_named(config["task"]["name"])
     check_task(demonstrations, task)
     config["schema"] = schema_of(demonstrations)
-    dataset = ActionChunks(demonstrations, horizons)
-    policy = build_policy(config, fit_normaliser(demonstrations))
-    count = sum(p.numel() for p in policy.net.parameters())
+    actions = instantiate(config["actions"]["representation"])
+    dataset = ActionChunks(demonstrations, horizons, actions)
+    policy = build_policy(config, fit_normaliser(demonstrations, actions))
+    count = sum(p.numel() for p in policy.parameters())
     print(
         f"{task.title}: {len(demonstrations)} demonstrations, {len(demonstrations.actions)} steps, {len(dataset)} "
         f"windows; network of {count / 1e6:.2f}M parameters."

@@ -1,4 +1,4 @@
-"""Windows of observations and actions over demonstrations, in memory."""
+"""Windows of observations and actions over demonstrations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isd_policy.actions import ActionRepresentation, Plain
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.horizons import Horizons
 
@@ -15,13 +16,16 @@ class ActionChunks:
     """Every window of `horizons` over the demonstrations, the ends padded by repeating the first or last step.
 
     A window may begin up to To - 1 steps before an episode and end up to Ta - 1 steps after it, as in Diffusion
-    Policy; an episode too short for that gives one window. `len` is the number of windows.
+    Policy; an episode too short for that gives one window. `len` is the number of windows. Actions are those of the
+    network, `actions.encode` of the robot's.
     """
 
-    def __init__(self, demonstrations: Demonstrations, horizons: Horizons) -> None:
+    def __init__(
+        self, demonstrations: Demonstrations, horizons: Horizons, actions: ActionRepresentation | None = None
+    ) -> None:
         self.horizons = horizons
-        self.actions = torch.from_numpy(demonstrations.actions)
-        self.observations = {key: torch.from_numpy(value) for key, value in demonstrations.observations.items()}
+        self.actions = (Plain() if actions is None else actions).encode(torch.from_numpy(demonstrations.actions))
+        self.observations = demonstrations.observations
         lengths = torch.from_numpy(demonstrations.lengths)
         first = lengths.cumsum(0) - lengths
         counts = (lengths - horizons.prediction + horizons.observation + horizons.execution - 1).clamp_min(1)
@@ -35,11 +39,11 @@ class ActionChunks:
         return len(self._begin)
 
     def batch(self, indices: Tensor) -> dict[str, Any]:
-        """Windows `indices` [B]: {"obs": {key: [B, To, d]}, "action": [B, T, Da]}, in the data's units."""
+        """Windows `indices` [B]: {"obs": {key: [B, To, ...]}, "action": [B, T, Da]}, in the data's units."""
         steps = self._begin[indices, None] + torch.arange(self.horizons.prediction)
         rows = steps.clamp(self._first[indices, None], self._last[indices, None])  # [B, T]
-        seen = rows[:, : self.horizons.observation]
+        seen = rows[:, : self.horizons.observation].numpy()
         return {
-            "obs": {key: values[seen] for key, values in self.observations.items()},
+            "obs": {key: torch.from_numpy(values[seen]) for key, values in self.observations.items()},
             "action": self.actions[rows],
         }

@@ -99,8 +99,14 @@ def config() -> dict:
             "hidden": 8,
         },
         "parametrisation": {"_target_": "isd_core.parametrisation.plain"},
+        "encoder": {"_target_": "isd_policy.encoders.state.StateEncoder"},
+        "actions": {"goal": None, "representation": {"_target_": "isd_policy.actions.Plain"}},
         "horizons": {"observation": 2, "prediction": 16, "execution": 8},
-        "schema": {"observations": dict(SIZES), "action": 7, "env_args": EnvSpec("lift").env_args},
+        "schema": {
+            "observations": {key: [size] for key, size in SIZES.items()},
+            "action": 7,
+            "env_args": EnvSpec("lift").env_args,
+        },
         "seed": 0,
     }
 

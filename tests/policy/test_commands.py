@@ -44,14 +44,14 @@ def refused(capsys, code, message):
 def test_training_leaves_a_policy_and_a_log(demo_file, tmp_path, sizes):
     run_dir = tmp_path / "run"
     assert train_command(f"data={demo_file}", f"run_dir={run_dir}", "trainer.steps=2") == 0
-    assert isd_policy.load(run_dir).observation_sizes == sizes
+    assert isd_policy.load(run_dir).schema.shapes == {key: (size,) for key, size in sizes.items()}
     assert read_log(run_dir / "log.jsonl")[-1]["step"] == 2
 
 
 def test_checkpoint_says_what_the_data_decided(demo_file, tmp_path, sizes):
     train_command(f"data={demo_file}", f"run_dir={tmp_path / 'run'}", "trainer.steps=1")
     schema = checkpoint.load(tmp_path / "run").config["schema"]
-    assert schema["observations"] == sizes
+    assert schema["observations"] == {key: [size] for key, size in sizes.items()}
     assert schema["action"] == 7
     assert schema["env_args"]["env_name"] == "Lift"
 
@@ -144,9 +144,9 @@ def test_control_settings_out_of_range(word, save_policy, capsys):
 
 
 def test_observations_that_the_environment_does_not_give(save_policy, config, capsys):
-    schema = config["schema"] | {"observations": {"object": 14, "robot0_eef_pos": 3, "robot0_gripper_qpos": 2}}
+    schema = config["schema"] | {"observations": {"object": [14], "robot0_eef_pos": [3], "robot0_gripper_qpos": [2]}}
     code = evaluate_command(f"checkpoint={save_policy(config=config | {'schema': schema})}")
-    refused(capsys, code, "`object` with 14 numbers; the environment of lift gives 10")
+    refused(capsys, code, "`object` of shape [14]; the environment of lift gives [10]")
 
 
 @pytest.mark.sim

@@ -20,7 +20,7 @@ sys.meta_path.insert(0, Blocker())
 import numpy as np
 import isd_policy
 policy = isd_policy.load({path!r})
-print(policy.act({{key: np.zeros(size) for key, size in policy.observation_sizes.items()}}).shape)
+print(policy.act({{key: np.zeros(shape) for key, shape in policy.schema.shapes.items()}}).shape)
 """
 
 

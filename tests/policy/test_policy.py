@@ -3,20 +3,22 @@ import pytest
 import torch
 
 from isd_core.errors import InputError
+from isd_policy.actions import Plain
 from isd_policy.build import build_policy, fit_normaliser
 from isd_policy.data.windows import ActionChunks
 from isd_policy.horizons import Horizons
+from isd_policy.observations import ObservationSchema
 from isd_policy.policy import Policy
 
 
 def history(policy, n, seed=0):
     rng = torch.Generator().manual_seed(seed)
-    return {key: torch.randn(n, 2, size, generator=rng) for key, size in policy.observation_sizes.items()}
+    return {key: torch.randn(n, 2, *shape, generator=rng) for key, shape in policy.schema.shapes.items()}
 
 
 def test_prepare_gives_normalised_actions_and_joined_observations(config, demonstrations, sizes):
     demos = demonstrations([20, 30], sizes, action_size=7)
-    policy = build_policy(config, fit_normaliser(demos))
+    policy = build_policy(config, fit_normaliser(demos, Plain()))
     data = ActionChunks(demos, Horizons())
     x, cond = policy.prepare(data.batch(torch.arange(len(data))), torch.Generator())
     assert x.shape == (len(data), 16, 7)
@@ -119,4 +121,4 @@ def test_unknown_start_is_an_input_error(policy):
 
 def test_normaliser_of_another_observation_is_an_input_error(policy):
     with pytest.raises(InputError, match="have 3 numbers together"):
-        Policy(policy.net, policy.normaliser, policy.sampler, policy.horizons, {"object": 3})
+        Policy(policy.net, policy.normaliser, policy.sampler, policy.horizons, ObservationSchema({"object": (3,)}))

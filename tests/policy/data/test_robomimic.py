@@ -47,7 +47,7 @@ def test_values_come_as_they_are_in_the_file(demo_file):
 
 def test_description(demo_file, sizes):
     data = read_robomimic(demo_file, KEYS)
-    assert data.observation_sizes == sizes
+    assert data.schema.shapes == {key: (size,) for key, size in sizes.items()}
     assert data.lengths.tolist() == [12, 20, 30]
     assert data.env_args["env_name"] == "Lift"
 
@@ -66,7 +66,7 @@ def test_one_number_a_step_may_be_a_vector(edit):
     path = edit(
         lambda file: [replace(file, f"data/demo_{i}/obs/object", np.zeros(n)) for i, n in enumerate((12, 20, 30))]
     )
-    assert read_robomimic(path, KEYS).observation_sizes["object"] == 1
+    assert read_robomimic(path, KEYS).schema.shapes["object"] == (1,)
 
 
 def test_action_key_chooses_the_actions(edit):

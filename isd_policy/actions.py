@@ -1,0 +1,76 @@
+"""How a robot's action is written for the network: a group of configs (`actions`), and a part of the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from isd_core.errors import InputError
+from isd_policy import rotations
+
+POSE = 7  # position (3), rotation vector (3), gripper (1)
+SIX_POSE = 10  # position (3), six numbers of the rotation, gripper (1)
+
+
+class ActionRepresentation(Protocol):
+    """A pair of maps between the robot's actions and the network's."""
+
+    def size(self, robot: int) -> int:
+        """The network's size for the robot's; `InputError` where the representation does not apply."""
+
+    def encode(self, actions: Tensor) -> Tensor:
+        """[..., robot's size] -> [..., network's size]."""
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """[..., network's size] -> [..., robot's size]."""
+
+    def unscaled(self, robot: int) -> Tensor:
+        """[network's size] which numbers the normaliser leaves as they are."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The robot's own numbers."""
+
+    def size(self, robot: int) -> int:
+        return robot
+
+    def encode(self, actions: Tensor) -> Tensor:
+        return actions
+
+    def decode(self, actions: Tensor) -> Tensor:
+        return actions
+
+    def unscaled(self, robot: int) -> Tensor:
+        return torch.zeros(robot, dtype=torch.bool)
+
+
+@dataclass(frozen=True)
+class SixRotation:
+    """Absolute poses with the rotation as six numbers: 7 -> 10 for one arm, 14 -> 20 for two."""
+
+    def size(self, robot: int) -> int:
+        if robot % POSE:
+            raise InputError(
+                f"actions=absolute writes poses of {POSE} numbers (position, rotation vector, gripper) for each arm, "
+                f"but these actions have {robot}. Choose actions=delta, or the key of the absolute actions."
+            )
+        return robot // POSE * SIX_POSE
+
+    def encode(self, actions: Tensor) -> Tensor:
+        poses = actions.unflatten(-1, (-1, POSE))
+        six = rotations.six_of_matrix(rotations.matrix_of_vector(poses[..., 3:6]))
+        return torch.cat([poses[..., :3], six, poses[..., 6:]], dim=-1).flatten(-2)
+
+    def decode(self, actions: Tensor) -> Tensor:
+        poses = actions.unflatten(-1, (-1, SIX_POSE))
+        vector = rotations.vector_of_matrix(rotations.matrix_of_six(poses[..., 3:9]))
+        return torch.cat([poses[..., :3], vector, poses[..., 9:]], dim=-1).flatten(-2)
+
+    def unscaled(self, robot: int) -> Tensor:
+        one = torch.zeros(SIX_POSE, dtype=torch.bool)
+        one[3:9] = True
+        return one.repeat(self.size(robot) // SIX_POSE)
