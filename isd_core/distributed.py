@@ -6,11 +6,15 @@ Without torchrun there is one process and every function here is the identity.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
-from torch import distributed
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from isd_core import sharding
 from isd_core.errors import InputError
 
 
@@ -55,6 +59,29 @@ class World:
         tensor = torch.tensor(values, dtype=torch.float64, device=device)
         distributed.all_reduce(tensor, how)
         return tensor.tolist()
+
+
+def parallelise(module: nn.Module, world: World, device: torch.device, shard: bool) -> nn.Module:
+    """What to call in place of `module`, so that gradients are averaged over the processes.
+
+    With `shard` the module itself, its weights divided among the processes; otherwise a wrapper, or the module where
+    there is one process.
+    """
+    if world.size == 1:
+        return module
+    if shard:
+        sharding.shard(module, device, world.size)
+        return module
+    return DistributedDataParallel(module)
+
+
+def averaging(module: nn.Module, now: bool) -> AbstractContextManager[None]:
+    """A pass of a parallelised module whose gradients are averaged, or added up in each process until a later pass."""
+    if isinstance(module, DistributedDataParallel):
+        return nullcontext() if now else cast(AbstractContextManager[None], module.no_sync())
+    if hasattr(module, "set_requires_gradient_sync"):
+        cast(Any, module).set_requires_gradient_sync(now)
+    return nullcontext()
 
 
 def is_chief() -> bool:

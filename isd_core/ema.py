@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+from isd_core.sharding import divided, local
 
 
 class DecayLaw(Protocol):
@@ -49,8 +52,13 @@ class EMA:
         """Moves the average towards the module's present weights."""
         self.updates += 1
         decay = self.law(self.updates)
-        current = module.state_dict()
+        current = {key: local(value) for key, value in module.state_dict().items()}
+        average = {key: local(value) for key, value in self.state.items()}
         averaged = [key for key, value in current.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.state[key] for key in averaged], [current[key] for key in averaged], 1 - decay)
+        torch._foreach_lerp_([average[key] for key in averaged], [current[key] for key in averaged], 1 - decay)
         for key in current.keys() - set(averaged):
-            self.state[key].copy_(current[key])
+            average[key].copy_(current[key])
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Puts back a saved average of the same module."""
+        self.state = {key: divided(value, self.state[key]) for key, value in state.items()}

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isd_core.sharding import divided
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -38,9 +40,11 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Puts back what `optimizer_tensors` gave."""
+    """Puts back what `optimizer_tensors` gave, as whole tensors; those with a parameter's axes are divided as it is."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
+        parameter = parameters[int(index)]
+        state.setdefault(int(index), {})[name] = divided(value, parameter) if value.ndim == parameter.ndim else value
     optimizer.load_state_dict({"state": state, "param_groups": groups})

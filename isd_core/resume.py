@@ -17,6 +17,7 @@ RESUMABLE = (
     "trainer.steps",
     "trainer.device",
     "trainer.compile",
+    "trainer.shard",
     "trainer.log_every",
     "trainer.diagnose_every",
     "trainer.checkpoint_every",

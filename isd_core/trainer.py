@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,9 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from isd_core import checkpoint, distributed, seeds
+from isd_core import checkpoint, distributed, seeds, sharding
 from isd_core.diagnostics import ROWS, Watch, Window, estimates
 from isd_core.ema import EMA, DecayLaw, PowerDecay
 from isd_core.errors import InputError
@@ -37,6 +36,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda u: 0.5 * (1 + math.cos(math.pi * min(u, 1.0))),
 }
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+SHARDING = ("none", "full")
 
 
 class DivergedError(RuntimeError):
@@ -57,7 +57,8 @@ class Dataset(Protocol):
 class TrainerConfig:
     """The `trainer` config group. Times are counted in optimiser steps.
 
-    batch_size counts the samples of a step over all processes and all `accumulate` parts.
+    batch_size counts the samples of a step over all processes and all `accumulate` parts. shard="full" divides weights,
+    gradients, optimiser and average among the processes; checkpoints are the same as without.
     """
 
     steps: int
@@ -65,6 +66,7 @@ class TrainerConfig:
     accumulate: int = 1
     device: str = "auto"
     precision: str = "float32"
+    shard: str = "none"
     compile: bool = False
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: str = "cosine"
@@ -89,7 +91,7 @@ class TrainerConfig:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"trainer.{name} must be at least 1, not {getattr(self, name)}.")
-        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
+        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("shard", SHARDING)):
             if getattr(self, name) not in known:
                 raise InputError(f"trainer.{name}={getattr(self, name)} is unknown; known: {', '.join(known)}.")
 
@@ -107,6 +109,12 @@ class LossModule(nn.Module):
         with torch.autocast(rng.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             x, cond = self.model.prepare(batch, rng)
             return self.objective(self.model.net, x, cond, rng, step)
+
+    @torch.no_grad()
+    def diagnose(self, batch: Any, rng: Generator, step: int) -> dict[str, float]:
+        """The estimates of `diagnostics` on a batch."""
+        x, cond = self.model.prepare(batch, rng)
+        return estimates(self.objective, self.model.net, x, cond, rng, step)
 
 
 class Shuffle:
@@ -172,9 +180,10 @@ class Trainer:
         self.dataset = dataset
         self.loss = LossModule(self.model, objective, PRECISIONS[trainer.precision]).to(self.device)
         if trainer.compile:
-            self.model.net.compile()
+            for part in [self.model.net] if trainer.shard == "none" else sharding.units(self.model.net):
+                part.compile()
+        self.parallel = distributed.parallelise(self.loss, self.world, self.device, trainer.shard == "full")
         self.optimizer = trainer.optimizer.build(self.loss)
-        self.parallel: nn.Module = DistributedDataParallel(self.loss) if self.world.size > 1 else self.loss
         self.ema = EMA(self.model, trainer.ema)
         self.indices = Shuffle(len(dataset), trainer.batch_size, seed)
         self.step = 0
@@ -200,7 +209,8 @@ class Trainer:
         outs = [self._backward(parts[part], part) for part in range(first, first + self.cfg.accumulate)]
         out = outs[0] if len(outs) == 1 else _joined(outs)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.cfg.clip_norm)
+        norm = sharding.whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        nn.utils.clip_grads_with_norm_(parameters, self.cfg.clip_norm, norm)
         if torch.isfinite(norm):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step) * group.get("lr_scale", 1.0)
@@ -219,9 +229,9 @@ class Trainer:
         batch = _to_device(self.dataset.batch(indices), self.device)
         rng = seeds.torch_rng(self.seed, "train-noise", *key, device=self.device)
         torch.manual_seed(seeds.derive(self.seed, "train-dropout", *key))
-        parallel, last = self.parallel, (part + 1) % self.cfg.accumulate == 0
-        with parallel.no_sync() if isinstance(parallel, DistributedDataParallel) and not last else nullcontext():
-            out: LossOut = parallel(batch, rng, self.step)
+        last = (part + 1) % self.cfg.accumulate == 0
+        with distributed.averaging(self.parallel, now=last):
+            out: LossOut = self.parallel(batch, rng, self.step)
             (out.loss / self.cfg.accumulate).backward()
         return out
 
@@ -271,9 +281,7 @@ class Trainer:
             return {}
         rng = seeds.torch_rng(self.seed, "diagnose", self.step, device=self.device)
         batch = _to_device(self.dataset.batch(self.indices(self.step)[:ROWS]), self.device)
-        with torch.no_grad():
-            x, cond = self.model.prepare(batch, rng)
-        return estimates(self.loss.objective, self.model.net, x, cond, rng, self.step)
+        return self.loss.diagnose(batch, rng, self.step)
 
     def _say(self, lines: Sequence[str]) -> None:
         if self.world.chief:
@@ -291,14 +299,18 @@ class Trainer:
 
     def save(self) -> Path:
         """Writes the checkpoint of the present step, in the first process; then `on_checkpoint`. Returns its folder."""
-        folder = self._write() if self.world.chief else checkpoint.folder(self.run_dir, self.step)
+        tensors, layout = optimizer_tensors(self.optimizer)
+        groups = {"model": self.model.state_dict(), "ema": self.ema.state, "optimizer": tensors}
+        if self.loss.weighting is not None:
+            groups["weighting"] = self.loss.weighting.state_dict()
+        whole = {name: sharding.gathered(group, self.world.chief) for name, group in groups.items()}
+        folder = self._write(whole, layout) if self.world.chief else checkpoint.folder(self.run_dir, self.step)
         self.world.barrier()
         if self.on_checkpoint is not None and self.world.chief:
             self.on_checkpoint(self)
         return folder
 
-    def _write(self) -> Path:
-        tensors, layout = optimizer_tensors(self.optimizer)
+    def _write(self, groups: Mapping[str, Mapping[str, Tensor]], layout: list[dict[str, Any]]) -> Path:
         meta = {
             "kind": self.kind,
             "seed": self.seed,
@@ -308,18 +320,15 @@ class Trainer:
             "config": dict(self.config),
             **checkpoint.provenance(),
         }
-        groups = {"model": self.model.state_dict(), "ema": self.ema.state, "optimizer": tensors}
-        if self.loss.weighting is not None:
-            groups["weighting"] = self.loss.weighting.state_dict()
         return checkpoint.save(self.run_dir, self.step, groups, meta, keep=self.cfg.keep_checkpoints)
 
     def _resume(self) -> None:
         saved = checkpoint.load(self.run_dir)
         check_same_run(saved, self.config, self.run_dir)
-        self.model.load_state_dict(saved.tensors("model"))
-        self.ema.state = {key: value.to(self.device) for key, value in saved.tensors("ema").items()}
+        sharding.load(self.model, saved.tensors("model"))
+        self.ema.restore(saved.tensors("ema"))
         if self.loss.weighting is not None:
-            self.loss.weighting.load_state_dict(saved.tensors("weighting"))
+            sharding.load(self.loss.weighting, saved.tensors("weighting"))
         self.ema.updates = saved.meta["ema_updates"]
         restore_optimizer(self.optimizer, saved.tensors("optimizer"), saved.meta["optimizer"])
         self.step, self.seconds = saved.step, saved.meta["seconds"]

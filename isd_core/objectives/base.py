@@ -22,8 +22,7 @@ from isd_core.times import BetaPair, TimeLaw
 from isd_core.weighting import MSE, Discrepancy, Uniform, Weighting
 
 
-@dataclass(frozen=True)
-class LossOut:
+class LossOut(NamedTuple):
     """loss: the scalar to minimise; terms: detached per-sample values to log."""
 
     loss: Tensor

@@ -1,4 +1,4 @@
-"""Data-parallel training over two gloo processes, and its twin: one process that adds up two parts of each batch."""
+"""Training over two gloo processes, with whole and with divided weights, and its twin: one process that adds up."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from isd_core import checkpoint
 from isd_core.distributed import World, join
 from isd_core.errors import InputError
 
@@ -24,14 +24,21 @@ from isd_core.objectives.eulerian import Eulerian
 from isd_core.optimizer import OptimizerConfig
 from isd_core.loggers import JsonlLogger
 from isd_core.paths import Linear
+from isd_core.weighting import Learned
 from isd_core.trainer import Trainer, TrainerConfig
+
+torch.set_default_dtype(torch.float64)  # so that the order of sums does not matter
 
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(4, 16), nn.SiLU(), nn.Linear(16, 2))
+        self.first, self.last = nn.Linear(4, 15), nn.Linear(15, 2)  # 15 rows do not divide by 2
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(15, 15), nn.SiLU()) for _ in range(2))
     def forward(self, x, t, s, cond):
-        return self.layers(torch.cat([x, t[:, None], s[:, None]], 1))
+        h = self.first(torch.cat([x, t[:, None], s[:, None]], 1))
+        for block in self.blocks:
+            h = h + block(h)
+        return self.last(h)
 
 class Model(Trainable):
     def __init__(self):
@@ -47,19 +54,26 @@ class Data:
     def batch(self, indices):
         return {"x": self.x[indices]}
 
-run_dir, steps, accumulate = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-torch.manual_seed(0)
-config = TrainerConfig(
-    steps=steps, batch_size=8, accumulate=accumulate, device="cpu", optimizer=OptimizerConfig(lr=1e-2),
-    schedule="constant", warmup=0, log_every=1, checkpoint_every=100,
-)
-trainer = Trainer(Model(), Eulerian(Linear()), Data(), config, run_dir=run_dir, seed=3, config={}, kind="toy")
-trainer.run([JsonlLogger(run_dir, trainer.step)] if trainer.world.chief else [])
+def train(run_dir, accumulate, shard, steps):
+    torch.manual_seed(0)
+    config = TrainerConfig(
+        steps=steps, batch_size=16, accumulate=accumulate, device="cpu", shard=shard, schedule="constant", warmup=0,
+        optimizer=OptimizerConfig(lr=1e-2), clip_norm=0.1, log_every=1, diagnose_every=1, checkpoint_every=100,
+    )
+    objective = Eulerian(Linear(), weighting=Learned())
+    trainer = Trainer(Model(), objective, Data(), config, run_dir=run_dir, seed=3, config={}, kind="toy")
+    trainer.run([JsonlLogger(run_dir, trainer.step)] if trainer.world.chief else [])
+
+accumulate = int(sys.argv[1])
+for word in sys.argv[2:]:  # a folder and the sharding of its two halves
+    run_dir, first, second = word.split(":")
+    train(run_dir, accumulate, first, 2)
+    train(run_dir, accumulate, second, 4)
 """
 
 
-def run(folder: Path, name: str, steps: int, processes: int, accumulate: int = 1) -> dict[str, torch.Tensor]:
-    """The weights after a training in `processes` processes, started with the variables that torchrun sets."""
+def run(folder: Path, processes: int, accumulate: int, *halves: str) -> None:
+    """Trainings in `processes` processes, started with the variables that torchrun sets."""
     program = folder / "program.py"
     program.write_text(PROGRAM)
     with socket.socket() as free:
@@ -67,29 +81,43 @@ def run(folder: Path, name: str, steps: int, processes: int, accumulate: int = 1
         port = free.getsockname()[1]
     shared = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(processes)}
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, str(program), str(folder / name), str(steps), str(accumulate)]
+    command = [sys.executable, str(program), str(accumulate), *halves]
     started = [
-        subprocess.Popen(command, env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        subprocess.Popen(command, cwd=folder, env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(processes)
     ]
     assert [process.wait(120) for process in started] == [0] * processes
-    return load_file(folder / name / "checkpoints" / f"step_{steps:08d}" / "model.safetensors")
 
 
-def log(path: Path) -> list[dict]:
-    records = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
+def tensors(run_dir: Path) -> dict[str, torch.Tensor]:
+    saved = checkpoint.load(run_dir)
+    groups = ("model", "ema", "weighting", "optimizer")
+    return {f"{group}/{key}": value for group in groups for key, value in saved.tensors(group).items()}
+
+
+def log(run_dir: Path) -> list[dict]:
+    records = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
     return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with "one", a process that adds up four parts of a batch, and three pairs that add up two each."""
+    folder = tmp_path_factory.mktemp("runs")
+    run(folder, 1, 4, "one:none:none")
+    run(folder, 2, 2, "whole:none:none", "whole_then_divided:none:full", "divided_then_whole:full:none")
+    return folder
+
+
 @pytest.mark.slow
-def test_two_processes_and_a_resumed_run_are_one_that_adds_up_two_parts(tmp_path):
-    run(tmp_path, "two", 2, processes=2)
-    two = run(tmp_path, "two", 4, processes=2)
-    one = run(tmp_path, "one", 4, processes=1, accumulate=2)
-    for key in one:
-        torch.testing.assert_close(two[key], one[key], rtol=1e-6, atol=1e-7)
-    for a, b in zip(log(tmp_path / "two"), log(tmp_path / "one"), strict=True):
-        assert a == pytest.approx(b, rel=1e-5)
+@pytest.mark.parametrize("name", ["whole", "whole_then_divided", "divided_then_whole"])
+def test_two_processes_and_a_resumed_run_are_one_that_adds_up_their_parts(runs, name):
+    found, expected = tensors(runs / name), tensors(runs / "one")
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-9, atol=1e-11, msg=lambda text, key=key: f"{key}: {text}")
+    for a, b in zip(log(runs / name), log(runs / "one"), strict=True):
+        assert a == pytest.approx(b, rel=1e-6, abs=1e-9)
 
 
 def test_one_process_needs_no_group():
