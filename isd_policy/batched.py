@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from isd_policy.policy import Policy, check_start
+from isd_policy.acting import check_start
+from isd_policy.policy import Policy
 
 ROWS = 16
 """Rows of every call of the network: kernels work on 16 numbers at once and round the rest of an array differently, so

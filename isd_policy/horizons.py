@@ -29,6 +29,6 @@ class Horizons:
             )
 
     @property
-    def executed(self) -> slice:
-        """The part of a prediction that is executed."""
-        return slice(self.observation - 1, self.observation - 1 + self.execution)
+    def ahead(self) -> slice:
+        """The part of a prediction from the newest observation on; its first Ta actions are executed."""
+        return slice(self.observation - 1, self.prediction)

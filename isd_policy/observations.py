@@ -53,8 +53,8 @@ class ObservationSchema:
         """float32 for numbers, bytes for pictures."""
         return torch.uint8 if key in self.pictures else torch.float32
 
-    def row(self, obs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-        """One observation, key -> [d] or [H, W, C], as tensors.
+    def row(self, obs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A copy of one observation, key -> [d] float32 or [H, W, C] bytes.
 
         Raises `InputError` for a missing key, a wrong shape, a picture that is not bytes and a number that is not
         finite.
@@ -79,7 +79,7 @@ class ObservationSchema:
         picture = obs[self.pictures[0]]
         return torch.zeros(*picture.shape[:2], 0, device=picture.device)
 
-    def _checked(self, obs: Mapping[str, np.ndarray], key: str) -> Tensor:
+    def _checked(self, obs: Mapping[str, np.ndarray], key: str) -> np.ndarray:
         if key not in obs:
             raise InputError(f"The observation has no `{key}`; the policy needs {', '.join(self.shapes)}.")
         value, shape = np.asarray(obs[key]), self.shapes[key]
@@ -88,8 +88,8 @@ class ObservationSchema:
         if key in self.pictures:
             if value.dtype != np.uint8:
                 raise InputError(f"The picture `{key}` has type {value.dtype}; expected bytes (uint8), 0 to 255.")
-            return torch.from_numpy(np.ascontiguousarray(value))
+            return value.copy()
         numbers = value.astype(np.float32)
         if not np.isfinite(numbers).all():
             raise InputError(f"The observation `{key}` is not finite: {numbers.tolist()}. The policy was not called.")
-        return torch.from_numpy(numbers)
+        return numbers

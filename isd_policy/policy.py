@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,18 +9,16 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from isd_core import seeds
 from isd_core.errors import InputError
 from isd_core.network import Cond, Trainable
 from isd_core.sampling import Sampler
+from isd_policy.acting import Acting, Inputs, check_start
 from isd_policy.actions import ActionRepresentation, Plain
 from isd_policy.encoders.base import Encoder
 from isd_policy.encoders.state import StateEncoder
 from isd_policy.horizons import Horizons
 from isd_policy.normaliser import MinMax
 from isd_policy.observations import ObservationSchema
-
-STARTS = ("noise", "zeros")
 
 
 class Normaliser(nn.Module):
@@ -32,7 +29,7 @@ class Normaliser(nn.Module):
         self.observation, self.action = observation, action
 
 
-class Policy(Trainable):
+class Policy(Trainable, Acting):
     """A flow-map network over action chunks with everything that it needs between a robot's units and its own.
 
     net: F(x; t, s, {"obs": [B, C]}) over x [B, T, Da]; encoder: observations to those C numbers (the numbers as they
@@ -66,6 +63,10 @@ class Policy(Trainable):
         self.reset()
 
     @property
+    def action_size(self) -> int:
+        return self.normaliser.action.size
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.normaliser.action.low.device
@@ -80,50 +81,26 @@ class Policy(Trainable):
         return {"obs": self.encoder(state, {key: obs[key] for key in self.schema.pictures}, rng)}
 
     @torch.no_grad()
-    def predict(self, obs: Mapping[str, Tensor], noise: Tensor, nfe: int) -> Tensor:
-        """The executed part of a chunk, [B, Ta, robot's Da] in the robot's units.
+    def plan(self, obs: Mapping[str, Tensor], noise: Tensor, nfe: int) -> Tensor:
+        """The actions from the newest observation on, [B, T - To + 1, robot's Da] in the robot's units.
 
         obs: key -> [B, To, ...]; noise: [B, T, Da] standard normal, or zeros for the most likely start; nfe: network
         calls, at least 1 (`InputError`). A row depends on its own observation and noise.
         """
         chunk = self.sampler(self.net, noise, nfe, self.condition(obs))
-        return self.actions.decode(self.normaliser.action.inverse(chunk[:, self.horizons.executed].clamp(-1, 1)))
+        return self.actions.decode(self.normaliser.action.inverse(chunk[:, self.horizons.ahead].clamp(-1, 1)))
 
-    # -- one robot ----------------------------------------------------------------------------------------------------
+    def predict(self, obs: Mapping[str, Tensor], noise: Tensor, nfe: int) -> Tensor:
+        """The executed part of `plan`, [B, Ta, robot's Da]."""
+        return self.plan(obs, noise, nfe)[:, : self.horizons.execution]
 
-    def reset(self, seed: int = 0) -> None:
-        """Forgets the observations; the noise of the calls that follow comes from (seed, number of the call)."""
-        self._history: deque[dict[str, Tensor]] = deque(maxlen=self.horizons.observation)
-        self._seed, self._calls = seed, 0
-
-    def observe(self, obs: Mapping[str, np.ndarray]) -> None:
-        """Adds one observation, key -> [d] or [H, W, C], to the history; the first one fills it. Call it at every
-        control step.
-
-        Raises `InputError` for a missing key, a wrong shape and a number that is not finite.
-        """
-        row = {key: value.to(self.device) for key, value in self.schema.row(obs).items()}
-        self._history.extend([row] * (1 if self._history else self.horizons.observation))
-
-    def act(self, obs: Mapping[str, np.ndarray], nfe: int | None = None, start: str | None = None) -> np.ndarray:
-        """`observe(obs)`, then the next actions to execute, [Ta, robot's Da] float32."""
-        self.observe(obs)
-        history = {key: torch.stack([row[key] for row in self._history])[None] for key in self.schema.shapes}
-        noise = self.starts(check_start(self.start if start is None else start), self._seed, [(self._calls,)])
-        self._calls += 1
-        return self.predict(history, noise, self.nfe if nfe is None else nfe)[0].cpu().numpy()
+    def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
+        obs = {key: self._tensor(value) for key, value in inputs.obs.items()}
+        return self.plan(obs, self._tensor(inputs.noise), self.nfe if nfe is None else nfe).cpu().numpy()
 
     def starts(self, start: str, seed: int, indices: list[tuple[int, ...]]) -> Tensor:
         """The sampler's starts [len(indices), T, Da]: zeros, or noise of the streams (seed, "policy", *index)."""
-        shape = (self.horizons.prediction, self.normaliser.action.size)
-        if check_start(start) == "zeros":
-            return torch.zeros(len(indices), *shape, device=self.device)
-        rows = [seeds.numpy_rng(seed, "policy", *index).standard_normal(shape, np.float32) for index in indices]
-        return torch.from_numpy(np.stack(rows)).to(self.device)
+        return self._tensor(self.noise(start, [(seed, *index) for index in indices]))
 
-
-def check_start(start: str) -> str:
-    """`start` itself; `InputError` unless it is one of `STARTS`."""
-    if start not in STARTS:
-        raise InputError(f"start={start}: the sampler starts from {' or '.join(STARTS)}.")
-    return start
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.device)

@@ -15,8 +15,8 @@ from isd_core import seeds
 from isd_core.cli import command, resolved
 from isd_core.files import write_json
 from isd_core.sampling import check_nfe
+from isd_policy.acting import check_start
 from isd_policy.control import ControlLoop, LoopReport
-from isd_policy.policy import check_start
 from isd_policy.settings import check_positive, check_whole
 from isd_policy.simulation import Simulation, open_simulation
 

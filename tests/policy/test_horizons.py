@@ -4,8 +4,8 @@ from isd_core.errors import InputError
 from isd_policy.horizons import Horizons
 
 
-def test_executed_part_begins_with_the_newest_observation():
-    assert Horizons(observation=2, prediction=16, execution=8).executed == slice(1, 9)
+def test_what_lies_ahead_begins_with_the_newest_observation():
+    assert Horizons(observation=2, prediction=16, execution=8).ahead == slice(1, 16)
 
 
 def test_execution_beyond_the_prediction_is_an_input_error():

@@ -1,0 +1,110 @@
+"""One robot's side of a policy, whatever computes it: checked observations, their history, noise, the parts of a call."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from isd_core import seeds
+from isd_core.errors import InputError
+from isd_policy.horizons import Horizons
+from isd_policy.observations import ObservationSchema
+
+STARTS = ("noise", "zeros")
+
+Row = dict[str, np.ndarray]
+"""One checked observation (see `ObservationSchema.row`)."""
+
+
+class Call(NamedTuple):
+    """One call of a policy: the last To observations, oldest first, and the stream (seed, *index) of its noise."""
+
+    history: Sequence[Row]
+    stream: tuple[int, ...]
+
+
+class Inputs(NamedTuple):
+    """Calls as arrays: obs, key -> [B, To, ...]; noise [B, T, the network's Da]."""
+
+    obs: dict[str, np.ndarray]
+    noise: np.ndarray
+
+
+class Acting(ABC):
+    """A policy that drives robots: `reset`, `observe`, `act` for one, `preprocess` and `infer` for many or for a loop.
+
+    A backend sets schema, horizons, nfe (network calls of `act`) and start (`noise` or `zeros`), and gives
+    `action_size` and `infer`.
+    """
+
+    schema: ObservationSchema
+    horizons: Horizons
+    nfe: int
+    start: str
+
+    @property
+    @abstractmethod
+    def action_size(self) -> int:
+        """The network's size of an action, which is the noise's."""
+
+    @abstractmethod
+    def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
+        """All predicted actions from the newest observation on, [B, T - To + 1, robot's Da] float32.
+
+        Raises `InputError` for a number of network calls that the backend cannot make.
+        """
+
+    def row(self, obs: Mapping[str, np.ndarray]) -> Row:
+        """A checked copy of one observation, key -> [d] or [H, W, C].
+
+        Raises `InputError` for a missing key, a wrong shape and a number that is not finite.
+        """
+        return self.schema.row(obs)
+
+    def preprocess(self, calls: Sequence[Call]) -> Inputs:
+        """The arrays of some calls."""
+        obs = {
+            key: np.stack([np.stack([row[key] for row in call.history]) for call in calls])
+            for key in self.schema.shapes
+        }
+        return Inputs(obs, self.noise(self.start, [call.stream for call in calls]))
+
+    def noise(self, start: str, streams: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """The sampler's starts [len(streams), T, Da]: zeros, or noise of the streams (seed, "policy", *index)."""
+        shape = (self.horizons.prediction, self.action_size)
+        if check_start(start) == "zeros":
+            return np.zeros((len(streams), *shape), np.float32)
+        rows = [seeds.numpy_rng(seed, "policy", *index).standard_normal(shape, np.float32) for seed, *index in streams]
+        return np.stack(rows)
+
+    # -- one robot ----------------------------------------------------------------------------------------------------
+
+    def reset(self, seed: int = 0) -> None:
+        """Forgets the observations; the noise of the calls that follow comes from (seed, number of the call)."""
+        self._history: deque[Row] = deque(maxlen=self.horizons.observation)
+        self._seed, self._calls = seed, 0
+
+    def observe(self, obs: Mapping[str, np.ndarray]) -> None:
+        """Adds one observation to the history; the first one fills it. Call it at every control step (see `row`)."""
+        row = self.row(obs)
+        self._history.extend([row] * (1 if self._history else self.horizons.observation))
+
+    def act(self, obs: Mapping[str, np.ndarray], nfe: int | None = None, start: str | None = None) -> np.ndarray:
+        """`observe(obs)`, then the next actions to execute, [Ta, robot's Da] float32."""
+        self.observe(obs)
+        inputs = self.preprocess([Call(list(self._history), (self._seed, self._calls))])
+        if start is not None:
+            inputs = inputs._replace(noise=self.noise(start, [(self._seed, self._calls)]))
+        self._calls += 1
+        return self.infer(inputs, nfe)[0, : self.horizons.execution]
+
+
+def check_start(start: str) -> str:
+    """`start` itself; `InputError` unless it is one of `STARTS`."""
+    if start not in STARTS:
+        raise InputError(f"start={start}: the sampler starts from {' or '.join(STARTS)}.")
+    return start
