@@ -1,4 +1,4 @@
-"""One robot's side of a policy, whatever computes it: checked observations, their history, noise, the parts of a call."""
+"""One robot's side of a policy, whatever computes it: checked observations, their history, noise, a call's parts."""
 
 from __future__ import annotations
 
