@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from isd_core.errors import InputError
 from isd_core.flow_map import FlowMap
+from isd_core.guidance import without
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.paths import Path
 
@@ -40,7 +43,7 @@ def row_generators(z: Tensor) -> list[torch.Generator]:
 
 def sample(net: VelocityNet, flow_map: FlowMap, x: Tensor, times: Tensor, cond: Cond) -> Tensor:
     """Jumps from x [B, ...] at times[0] through times [n + 1] to times[-1], one network call a jump."""
-    ones = torch.ones(len(x), device=x.device)
+    ones = torch.ones(x.shape[0], device=x.device)
     for t, s in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
         x = flow_map.jump(x, net(x, t * ones, s * ones, cond), t * ones, s * ones)
     return x
@@ -75,7 +78,7 @@ class ConsistencySampler:
 
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
         flow_map, times = FlowMap(self.path), self.path.times(check_nfe(nfe)).tolist()
-        ones = torch.ones(len(z), device=z.device)
+        ones = torch.ones(z.shape[0], device=z.device)
         end = self.path.end * ones
         rngs = row_generators(z)
         x = self.path.prior(z)
@@ -92,8 +95,8 @@ class ConsistencySampler:
 class PostCFG:
     """Guidance at sampling, F_null + scale (F - F_null): two network calls a step, batched as one.
 
-    On top of a network trained with Pre-CFG the two scales multiply, which over-saturates: it is for objectives without
-    guidance in training.
+    On top of a network trained with Pre-CFG the two scales multiply, which over-saturates: it is for networks trained
+    with `isd_core.guidance.ConditionDropout`.
     """
 
     sampler: Sampler
@@ -102,8 +105,30 @@ class PostCFG:
 
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
         def guided(x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
-            null = cond | {key: torch.full_like(cond[key], value) for key, value in self.null.items()}
-            F, F_null = net(*stack([(x, t, s, cond), (x, t, s, null)])).chunk(2)
+            F, F_null = net(*stack([(x, t, s, cond), (x, t, s, without(cond, self.null))])).chunk(2)
             return F_null + self.scale * (F - F_null)
 
         return self.sampler(guided, z, nfe, cond)
+
+
+def with_guidance(sampler: Sampler, scale: float, config: Mapping[str, Any]) -> Sampler:
+    """`sampler` with guidance of the given scale at sampling, 1 for none, for a network trained with `config`.
+
+    A line on stderr says so when the network was trained with guidance already. Raises `InputError` for a network that
+    never saw rows without condition.
+    """
+    if scale == 1:
+        return sampler
+    trained = str(config["guidance"]["_target_"]).rpartition(".")[2]
+    if trained == "NoGuidance":
+        raise InputError(
+            f"post={scale:g}: this network was trained with guidance=none and does not know what no condition is. Train "
+            "it with guidance=post, or leave post at 1."
+        )
+    if trained != "ConditionDropout":
+        print(
+            f"post={scale:g}: this network was trained with {trained}, so its guidance is in its weights and the two "
+            "scales multiply: good training and bad samples are the sign of it. Leave post at 1.",
+            file=sys.stderr,
+        )
+    return PostCFG(sampler, scale, config["unconditional"])
