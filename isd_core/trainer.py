@@ -97,16 +97,22 @@ class TrainerConfig:
 
 
 class LossModule(nn.Module):
-    """Batch to loss, network inside: what data-parallel wrappers wrap, so that extra passes never see the wrapper."""
+    """Batch to loss, network inside: what data-parallel wrappers wrap, so that extra passes never see the wrapper.
 
-    def __init__(self, model: Trainable, objective: Objective, autocast: torch.dtype | None) -> None:
+    keep_casts: cast the weights to the type of `autocast` once for all passes. For divided weights it must be off: their
+    gradients are reduced after the pass that they were gathered for, and those of a cast from an earlier pass come later.
+    """
+
+    def __init__(
+        self, model: Trainable, objective: Objective, autocast: torch.dtype | None, keep_casts: bool = True
+    ) -> None:
         super().__init__()
-        self.model, self.objective, self.autocast = model, objective, autocast
+        self.model, self.objective, self.autocast, self.keep_casts = model, objective, autocast, keep_casts
         weighting = getattr(objective, "weighting", None)
         self.weighting = weighting if isinstance(weighting, nn.Module) else None
 
     def forward(self, batch: Any, rng: Generator, step: int) -> LossOut:
-        with torch.autocast(rng.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+        with torch.autocast(rng.device.type, self.autocast, self.autocast is not None, self.keep_casts):
             x, cond = self.model.prepare(batch, rng)
             return self.objective(self.model.net, x, cond, rng, step)
 
@@ -178,7 +184,8 @@ class Trainer:
             )
         self.model = model.to(self.device)
         self.dataset = dataset
-        self.loss = LossModule(self.model, objective, PRECISIONS[trainer.precision]).to(self.device)
+        precision, whole = PRECISIONS[trainer.precision], trainer.shard == "none"
+        self.loss = LossModule(self.model, objective, precision, keep_casts=whole).to(self.device)
         if trainer.compile:
             for part in [self.model.net] if trainer.shard == "none" else sharding.units(self.model.net):
                 part.compile()
