@@ -1,7 +1,7 @@
 """Simulated manipulation tasks: gymnasium environments, scripted experts, demonstrations and vectorised rollouts.
 
-Importing this package registers `isd/Lift-v0`, `isd/Can-v0`, `isd/Square-v0`, `isd/ToolHang-v0` and
-`isd/Transport-v0` with gymnasium; robosuite and MuJoCo are imported when the first environment is made.
+Importing this package registers `isd/Lift-v0`, `isd/Can-v0`, `isd/Square-v0`, `isd/ToolHang-v0`, `isd/Transport-v0`
+and `isd/PushT-v0` with gymnasium; the simulators are imported when the first environment is made.
 """
 
 from gymnasium.envs.registration import register, registry

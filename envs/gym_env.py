@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from envs.engine import Observation, SimulationError, make_engine
-from envs.spec import EnvSpec
+from envs.engine import Observation, SimulationError, make_engine, pictures
+from envs.spec import observation_shapes, spec_from_dict, spec_of_data
 
 
 class SimulatedTask(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
-    """A robomimic task. Registered as `isd/Lift-v0` and so on; settings are the fields of `EnvSpec`.
+    """A task of this package. Registered as `isd/Lift-v0` and so on; settings are the fields of `EnvSpec`, for
+    `isd/PushT-v0` those of `PushTSpec`. With `env_args` the settings are those of a data file instead.
 
-    Observation: robomimic's low-dimensional keys, float64. Action: [-1, 1]^(7 robots) (an absolute goal is unbounded).
-    Reward 1 at a successful step, which also terminates; `info["success"]` says so. A reset with a seed draws the
-    start that robosuite draws from that seed; `reset(options={"state": start})` goes to a start of `get_start`.
-    For each of `cameras` the observation also holds `<camera>_image`, uint8 [height, width, 3].
+    Observation: numbers under robomimic's keys (float64), and a picture (uint8 [H, W, 3]) for each of `cameras`.
+    Action: [-1, 1]^(7 robots) for displacements, unbounded for poses; for Push-T a place in pixels.
+    Reward: the task's score, 1 at success, which also terminates; `info["success"]` says so. A reset with a seed draws
+    the start that the simulator draws from that seed; `reset(options={"state": start})` goes to a start of `get_start`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (gymnasium declares it so)
@@ -31,25 +32,25 @@ class SimulatedTask(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         camera: str = "agentview",
         width: int = 256,
         height: int = 256,
-        cameras: Sequence[str] = (),
+        env_args: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode is {render_mode!r}; expected None or 'rgb_array'")
-        self.spec_of_simulation = EnvSpec.from_dict({"task": task} | settings)
+        described = {} if env_args is None else spec_of_data(env_args).to_dict()
+        self.spec_of_simulation = spec_from_dict({"task": task} | described | settings)
         self.render_mode = render_mode
         self._view = (width, height, camera)
         self.engine = make_engine(self.spec_of_simulation)
-        sizes = self.spec_of_simulation.definition.observation_sizes
-        self._cameras = tuple(cameras)
         boxes: dict[str, spaces.Space[Any]] = {
-            key: spaces.Box(-np.inf, np.inf, (size,), np.float64) for key, size in sizes.items()
+            key: spaces.Box(0, 255, shape, np.uint8)
+            if key in self.spec_of_simulation.picture_cameras
+            else spaces.Box(-np.inf, np.inf, shape, np.float64)
+            for key, shape in observation_shapes(self.spec_of_simulation).items()
         }
-        boxes |= {f"{name}_image": spaces.Box(0, 255, (height, width, 3), np.uint8) for name in self._cameras}
         self.observation_space = cast(Any, spaces.Dict(boxes))
-        bound = 1.0 if self.spec_of_simulation.goal == "delta" else np.inf
-        size = self.spec_of_simulation.definition.action_size
-        self.action_space = spaces.Box(-bound, bound, (size,), np.float32)
+        low, high = (bound.astype(np.float32) for bound in self.spec_of_simulation.action_range)
+        self.action_space = spaces.Box(low, high, dtype=np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -63,11 +64,7 @@ class SimulatedTask(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             observation = self.engine.reset_to(options["state"])
         else:
             observation = self.engine.reset(seed if seed is not None else int(self.np_random.integers(2**63 - 1)))
-        return self._with_pictures(observation), {"success": False}
-
-    def _with_pictures(self, observation: Observation) -> Observation:
-        width, height, _ = self._view
-        return observation | {f"{name}_image": self.engine.frame(width, height, name) for name in self._cameras}
+        return observation | pictures(self.engine, self.spec_of_simulation), {"success": False}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One control step. Raises `ValueError` for a wrong shape and `SimulationError` for NaN or instability."""
@@ -79,7 +76,8 @@ class SimulatedTask(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             raise SimulationError(chunk.fault)
         observation = {key: values[-1] for key, values in chunk.observations.items()}
         success = bool(chunk.success[-1])
-        return self._with_pictures(observation), float(success), success, False, {"success": success}
+        observation = observation | pictures(self.engine, self.spec_of_simulation)
+        return observation, chunk.best, success, False, {"success": success}
 
     def get_start(self) -> dict[str, Any]:
         """The start of this episode, for `reset(options={"state": start})`; JSON-able."""

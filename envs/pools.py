@@ -1,4 +1,4 @@
-"""Places for live episodes, served by threads (compiled engine) or processes (robosuite's own step).
+"""Places for live episodes, served by threads (compiled engine) or processes (every other engine, and pictures).
 
 A pool has `slots` seats. A job is a method of `Seat`; one job at a time per slot; results come in any order. A worker
 that dies or hangs is replaced: every slot that it served reports a `Lost`, and its episode has to begin again.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from envs.seat import Seat
-from envs.spec import EnvSpec
+from envs.spec import Spec
 from isd_core.errors import InputError
 
 HANG_SECONDS = 300.0
@@ -66,7 +66,7 @@ class Pool(Protocol):
 class ThreadPool:
     """Threads of this process; they run in parallel as far as engines release the interpreter lock."""
 
-    def __init__(self, spec: EnvSpec, slots: int, workers: int, hang_seconds: float = HANG_SECONDS) -> None:
+    def __init__(self, spec: Spec, slots: int, workers: int, hang_seconds: float = HANG_SECONDS) -> None:
         self.slots, self.spec, self.hang_seconds = slots, spec, hang_seconds
         self.seats = [Seat(spec) for _ in range(slots)]
         self._jobs: queue.SimpleQueue[tuple[int, int, Seat, str, tuple[Any, ...]] | None] = queue.SimpleQueue()
@@ -141,7 +141,7 @@ class ProcessPool:
     """Worker processes; each serves several slots in turn. They start from `python -m envs.worker`, so the caller's
     main module is neither imported again nor needs a guard, and they ignore Ctrl-C until the pool ends them."""
 
-    def __init__(self, spec: EnvSpec, slots: int, workers: int, hang_seconds: float = HANG_SECONDS) -> None:
+    def __init__(self, spec: Spec, slots: int, workers: int, hang_seconds: float = HANG_SECONDS) -> None:
         self.slots, self.spec, self.hang_seconds = slots, spec, hang_seconds
         self._workers = [_Process(spec) for _ in range(max(1, min(workers, slots)))]
 
@@ -196,7 +196,7 @@ class ProcessPool:
 class _Process:
     """One worker process and the connection to it."""
 
-    def __init__(self, spec: EnvSpec) -> None:
+    def __init__(self, spec: Spec) -> None:
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parents[1])
         paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -233,12 +233,11 @@ class _Process:
 RUNNERS = ("local", "ray")
 
 
-def make_pool(
-    spec: EnvSpec, slots: int, workers: int, hang_seconds: float = HANG_SECONDS, runner: str = "local"
-) -> Pool:
-    """Threads for the compiled engine and processes for robosuite's step, or actors of a Ray cluster.
+def make_pool(spec: Spec, slots: int, workers: int, hang_seconds: float = HANG_SECONDS, runner: str = "local") -> Pool:
+    """Threads for the compiled engine, processes for everything else, or actors of a Ray cluster.
 
-    `spec.engine` must be the resolved one (see `envs.engine.resolve`). Raises `InputError` for another runner.
+    Pictures are drawn in processes too: a graphics context belongs to one thread. `spec.engine` must be the resolved
+    one (see `envs.engine.resolve`). Raises `InputError` for another runner.
     """
     if runner not in RUNNERS:
         raise InputError(f"runner={runner}: expected one of {', '.join(RUNNERS)}.")
@@ -246,5 +245,5 @@ def make_pool(
         from envs.ray_pool import RayPool
 
         return RayPool(spec, slots, workers, hang_seconds)
-    kind = ThreadPool if spec.engine == "compiled" else ProcessPool
+    kind = ThreadPool if spec.engine == "compiled" and not spec.picture_cameras else ProcessPool
     return kind(spec, slots, workers, hang_seconds)

@@ -16,7 +16,7 @@ from typing import Any
 
 from envs.pools import HANG_SECONDS, Lost, perform
 from envs.seat import Seat
-from envs.spec import EnvSpec
+from envs.spec import Spec, spec_from_dict
 from isd_core.errors import InputError
 
 
@@ -24,7 +24,7 @@ class _Server:
     """What runs in an actor: several seats, served in turn."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec = EnvSpec.from_dict(spec)
+        self.spec = spec_from_dict(spec)
         self.seats: dict[int, Seat] = {}
 
     def perform(self, slot: int, method: str, arguments: tuple[Any, ...]) -> Any:
@@ -35,7 +35,7 @@ class _Server:
 class RayPool:
     """`workers` actors of one CPU each. Connects to the cluster of `RAY_ADDRESS`, or starts Ray on this machine."""
 
-    def __init__(self, spec: EnvSpec, slots: int, workers: int, hang_seconds: float = HANG_SECONDS) -> None:
+    def __init__(self, spec: Spec, slots: int, workers: int, hang_seconds: float = HANG_SECONDS) -> None:
         if importlib.util.find_spec("ray") is None:
             raise InputError("runner=ray needs the package ray: pip install 'isd-flow[ray]', or use runner=local.")
         import ray

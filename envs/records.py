@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from envs.rollout import Episode
-from envs.spec import EnvSpec
+from envs.spec import Spec, spec_from_dict
 from isd_core import files
 from isd_core.errors import InputError
 
@@ -52,7 +52,7 @@ class Recorded:
 class Records:
     """A result file: the environment that made it, and its episodes by label."""
 
-    spec: EnvSpec
+    spec: Spec
     episodes: dict[str, list[Recorded]]
 
 
@@ -83,4 +83,4 @@ def load(results: Path) -> Records:
             Recorded(label, int(verdict["index"]), starts[verdict["index"]], bool(verdict["success"]), actions)
             for verdict, actions in zip(of_label, parts, strict=True)
         ]
-    return Records(EnvSpec.from_dict(fields), episodes)
+    return Records(spec_from_dict(fields), episodes)

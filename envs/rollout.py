@@ -13,7 +13,7 @@ import numpy as np
 from envs.engine import Observation, State, resolve, say
 from envs.pools import HANG_SECONDS, Lost, Pool, Raised, make_pool
 from envs.seat import Begun
-from envs.spec import EnvSpec
+from envs.spec import Spec
 from envs.statistics import wilson
 from isd_core.progress import Progress
 
@@ -38,6 +38,7 @@ Act = Callable[[list[Request]], np.ndarray]
 class Episode:
     """One finished episode. `actions` [steps, Da] are the executed ones, `steps` the step of success or the last one.
 
+    `score` is the largest of its steps (1 for success, 0 for failure where the task is not graded).
     `fault` tells why an episode ended early without success (a NaN in an action, an unstable simulation).
     """
 
@@ -47,6 +48,7 @@ class Episode:
     start: dict[str, Any]
     actions: np.ndarray
     sim_seconds: float
+    score: float
     fault: str | None = None
 
 
@@ -58,6 +60,7 @@ class Live:
     history: deque[Observation]
     start: dict[str, Any]
     sim_seconds: float
+    score: float = 0.0
     calls: int = 0
     actions: list[np.ndarray] = field(default_factory=list)
 
@@ -91,7 +94,7 @@ class Rollout(list[Episode]):
 
 
 def rollout(
-    env_spec: EnvSpec,
+    env_spec: Spec,
     starts: Sequence[int | State],
     act: Act,
     *,
@@ -127,7 +130,7 @@ class _Run:
 
     def __init__(
         self,
-        spec: EnvSpec,
+        spec: Spec,
         starts: list[int | State],
         act: Act,
         obs_horizon: int,
@@ -142,7 +145,7 @@ class _Run:
         self.assigned: dict[int, int] = {}
         self.live: dict[int, Live] = {}
         self.attempts = [0] * len(starts)
-        self.result = Rollout(spec.engine, spec.mode if spec.engine == "compiled" else "exact")
+        self.result = Rollout(spec.engine, "exact" if spec.engine == "robosuite" else spec.mode)
 
     def finish(self) -> Rollout:
         began = time.perf_counter()
@@ -170,7 +173,8 @@ class _Run:
         for slot, chunk in zip(slots, chunks, strict=True):
             episode = self.live[slot]
             episode.calls += 1
-            self.pool.submit(slot, "execute", np.asarray(chunk, np.float64)[: self.max_steps - episode.steps])
+            actions = np.asarray(chunk, np.float64)[: self.max_steps - episode.steps]
+            self.pool.submit(slot, "execute", actions, self.obs_horizon)
             episode.actions.append(np.asarray(chunk, np.float64))
         self._gather()
 
@@ -216,10 +220,11 @@ class _Run:
         episode = self.live[slot]
         episode.sim_seconds += seconds
         episode.actions[-1] = episode.actions[-1][: chunk.steps]
-        for step in range(max(0, chunk.steps - self.obs_horizon), chunk.steps):
-            episode.history.append({key: values[step] for key, values in chunk.observations.items()})
+        episode.score = max(episode.score, chunk.best)
         success = bool(chunk.success.any())
         if not (success or chunk.fault or episode.steps >= self.max_steps):
+            for back in range(min(chunk.steps, self.obs_horizon), 0, -1):
+                episode.history.append({key: values[-back] for key, values in chunk.observations.items()})
             return
         self.episodes[episode.index] = Episode(
             index=episode.index,
@@ -228,6 +233,7 @@ class _Run:
             start=episode.start,
             actions=np.concatenate(episode.actions),
             sim_seconds=episode.sim_seconds,
+            score=episode.score,
             fault=chunk.fault,
         )
         del self.live[slot], self.assigned[slot]

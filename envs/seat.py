@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
-from envs.engine import Chunk, Engine, Observation, State, make_engine
+from envs.engine import Chunk, Engine, Observation, RobotEngine, State, joined, make_engine, pictures
 from envs.experts import expert_for
-from envs.spec import EnvSpec
+from envs.spec import EnvSpec, Spec
 from isd_core import seeds
+from isd_core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Demonstration:
 class Seat:
     """One place for an episode in a worker. The engine is built at the first use."""
 
-    def __init__(self, spec: EnvSpec) -> None:
+    def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._engine: Engine | None = None
 
@@ -62,17 +63,36 @@ class Seat:
         """Starts an episode from a seed, or from a start that an engine returned."""
         began = time.perf_counter()
         observation = self.engine.reset(start) if isinstance(start, int) else self.engine.reset_to(start)
+        observation = observation | pictures(self.engine, self.spec)
         return Begun(observation, self.engine.get_start(), time.perf_counter() - began)
 
-    def execute(self, actions: np.ndarray) -> Executed:
-        """Runs a chunk [n, Da]."""
+    def execute(self, actions: np.ndarray, drawn: int = 1) -> Executed:
+        """Runs a chunk [n, Da]; where the observations hold pictures, those of its last `drawn` steps are drawn."""
         began = time.perf_counter()
-        chunk = self.engine.run(actions)
+        chunk = self._run_and_draw(actions, drawn) if self.spec.picture_cameras else self.engine.run(actions)
         return Executed(chunk, time.perf_counter() - began)
+
+    def _run_and_draw(self, actions: np.ndarray, drawn: int) -> Chunk:
+        """All but the last steps in one go, and those one by one, each followed by its pictures.
+
+        An episode that ends earlier needs none.
+        """
+        head = max(0, len(actions) - drawn)
+        chunks, frames = [self.engine.run(actions[:head])], []
+        for action in actions[head:]:
+            if chunks[-1].fault is not None or chunks[-1].success.any():
+                break
+            chunks.append(self.engine.run(action[None]))
+            frames.append(pictures(self.engine, self.spec))
+        chunk = joined(chunks)
+        stacked = {key: np.stack([frame[key] for frame in frames]) for key in (frames[0] if frames else ())}
+        return replace(chunk, observations=chunk.observations | stacked)
 
     def demonstrate(self, seed: int, index: int, noise: float, max_steps: int, extra_steps: int) -> Demonstration:
         """Lets the scripted expert act in the episode (seed, index); `extra_steps` more after the first success."""
-        engine = self.engine
+        if not isinstance(self.spec, EnvSpec):
+            raise InputError(f"There is no scripted expert for {self.spec.definition.title}: use recorded episodes.")
+        engine = cast(RobotEngine, self.engine)
         observation = engine.reset(seeds.derive(seed, "demonstration", index))
         start = engine.get_start()
         expert = expert_for(self.spec.task)(noise, seeds.numpy_rng(seed, "demonstration noise", index))

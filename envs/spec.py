@@ -1,12 +1,14 @@
-"""What defines an environment: the task, the engine that steps it, and the controller's settings."""
+"""What defines an environment: the task, the engine that steps it, and the simulation's settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Protocol
 
-from envs.tasks import Task, task_named, task_of_robosuite
+import numpy as np
+
+from envs.tasks import PUSHT, RobosuiteTask, Task, robosuite_task, task_of_robosuite
 from isd_core.errors import InputError
 
 CHOICES = {
@@ -17,9 +19,91 @@ CHOICES = {
 }
 
 
+CAMERA_SUFFIX = "_image"
+
+
+class Spec(Protocol):
+    """One environment, ready to be built in any process: `EnvSpec` for robosuite's tasks, `PushTSpec`."""
+
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def mode(self) -> str: ...
+
+    @property
+    def goal(self) -> str: ...
+
+    @property
+    def control_freq(self) -> int: ...
+
+    @property
+    def definition(self) -> Task:
+        """The task's table entry."""
+
+    @property
+    def action_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """([Da], [Da]) the smallest and the largest action; infinite where there is no bound."""
+
+    @property
+    def picture_cameras(self) -> dict[str, str]:
+        """Observation key -> camera of the pictures among the observations."""
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of those pictures in pixels."""
+
+    def with_goal(self, goal: str) -> Spec:
+        """The same environment with `delta` or `absolute` actions; `InputError` where it has none of that kind."""
+
+    def with_pictures(self, shapes: Mapping[str, tuple[int, ...]]) -> Spec:
+        """The same environment with these pictures, key -> (H, W, 3), among its observations.
+
+        Raises `InputError` for a picture that it cannot give.
+        """
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able fields; `spec_from_dict` restores the spec."""
+
+
+def observation_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
+    """key -> (d,) for numbers and (H, W, 3) for pictures, all that the environment of `spec` offers."""
+    numbers: dict[str, tuple[int, ...]] = {key: (size,) for key, size in spec.definition.observation_sizes.items()}
+    return numbers | dict.fromkeys(spec.picture_cameras, (*spec.picture_size, 3))
+
+
+def spec_from_dict(values: Mapping[str, Any]) -> Spec:
+    """The spec whose `to_dict` gave `values`, or that a command describes. Raises `InputError` for unknown fields."""
+    if values.get("task") == PUSHT.name:
+        from envs.pusht.spec import PushTSpec
+
+        return from_fields(PushTSpec, values)
+    return EnvSpec.from_dict(values)
+
+
+def spec_of_data(env_args: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> Spec:
+    """The environment that a data file names. engine, mode: of robosuite's tasks."""
+    if env_args.get("env_name") == PUSHT.title:
+        from envs.pusht.spec import PushTSpec
+
+        return PushTSpec()
+    return EnvSpec.from_env_args(env_args, engine, mode)
+
+
+def from_fields(kind: Any, values: Mapping[str, Any]) -> Any:
+    """`kind(**values)`; raises `InputError` for a field that the dataclass does not have."""
+    known = {field.name for field in fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise InputError(f"An environment has no field `{unknown[0]}`; known: {', '.join(sorted(known))}.")
+    return kind(**values)
+
+
 @dataclass(frozen=True)
 class EnvSpec:
-    """One environment, ready to be built in any process. Lengths in metres, angles in radians, rates in hertz.
+    """A robosuite task. Lengths in metres, angles in radians, rates in hertz.
 
     engine: `compiled` steps whole action chunks in one compiled function, `robosuite` calls robosuite's own step.
     mode: of the compiled engine; `exact` repeats robosuite bit for bit, `fast` reorders the controller's arithmetic.
@@ -27,6 +111,7 @@ class EnvSpec:
     kp, damping_ratio: the controller's stiffness (1/s^2) and damping; position_scale, rotation_scale: what an action
     of 1 means in `delta` (m, rad).
     lite_physics: robosuite's `lite_physics`; false repeats what robosuite up to 1.4.1 did.
+    cameras, picture_height, picture_width: pictures among the observations, `<camera>_image`, in pixels.
     """
 
     task: str = "lift"
@@ -40,33 +125,73 @@ class EnvSpec:
     rotation_scale: float = 0.5
     lite_physics: bool = True
     control_freq: int = 20
+    cameras: tuple[str, ...] = ()
+    picture_height: int = 84
+    picture_width: int = 84
 
     def __post_init__(self) -> None:
-        task_named(self.task)
+        robosuite_task(self.task)
+        object.__setattr__(self, "cameras", tuple(self.cameras))
         for field, choices in CHOICES.items():
             if (value := getattr(self, field)) not in choices:
                 raise InputError(f"env.{field} is {value!r}; expected one of {', '.join(choices)}.")
-        for field in ("kp", "damping_ratio", "position_scale", "rotation_scale", "control_freq"):
+        sizes = ("control_freq", "picture_height", "picture_width")
+        for field in ("kp", "damping_ratio", "position_scale", "rotation_scale", *sizes):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise InputError(f"env.{field} is {value!r}; expected a number above 0.")
 
     @property
-    def definition(self) -> Task:
+    def definition(self) -> RobosuiteTask:
         """The task's table entry."""
-        return task_named(self.task)
+        return robosuite_task(self.task)
+
+    @property
+    def physics(self) -> EnvSpec:
+        """The same environment without pictures."""
+        return replace(self, cameras=(), picture_height=84, picture_width=84)
+
+    @property
+    def action_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Displacements lie in [-1, 1]; poses have no bound."""
+        high = np.full(self.definition.action_size, 1.0 if self.goal == "delta" else np.inf)
+        return -high, high
+
+    def with_goal(self, goal: str) -> EnvSpec:
+        return replace(self, goal=goal)
+
+    def with_pictures(self, shapes: Mapping[str, tuple[int, ...]]) -> EnvSpec:
+        """Cameras are checked when they are used; all pictures have one size."""
+        if not shapes:
+            return self
+        sizes = {shape[:2] for shape in shapes.values()}
+        if len(sizes) > 1 or not all(key.endswith(CAMERA_SUFFIX) for key in shapes):
+            found = ", ".join(f"{key} {list(shape)}" for key, shape in shapes.items())
+            raise InputError(
+                f"Pictures of {self.definition.title} are called <camera>_image and have one size: {found}."
+            )
+        height, width = sizes.pop()
+        cameras = tuple(key.removesuffix(CAMERA_SUFFIX) for key in shapes)
+        return replace(self, cameras=cameras, picture_height=height, picture_width=width)
+
+    @property
+    def picture_cameras(self) -> dict[str, str]:
+        """Robomimic's key of each camera's picture."""
+        return {f"{camera}{CAMERA_SUFFIX}": camera for camera in self.cameras}
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        return self.picture_height, self.picture_width
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields; `EnvSpec.from_dict` restores the spec."""
-        return asdict(self)
+        return asdict(self) | {"cameras": list(self.cameras)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EnvSpec:
         """Raises `InputError` for a field that does not exist."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise InputError(f"An environment has no field `{unknown[0]}`; known: {', '.join(sorted(known))}.")
-        return cls(**values)
+        spec: EnvSpec = from_fields(cls, values)
+        return spec
 
     @property
     def controller(self) -> dict[str, Any]:

@@ -27,6 +27,13 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     return low, high
 
 
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """The mean and its standard error; the error is 0 for a single value."""
+    n, mean = len(values), sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / max(n - 1, 1)
+    return mean, math.sqrt(variance / n)
+
+
 def success_over_time(successful_steps: Sequence[int], n: int, max_steps: int, points: int = 20) -> dict[str, list]:
     """The share of n episodes that had succeeded by each of `points` steps up to the cap.
 

@@ -1,4 +1,4 @@
-"""The five robomimic tasks: names, robots, step caps and observation keys."""
+"""The tasks: robomimic's five in robosuite, and Push-T; names, step caps and observations."""
 
 from __future__ import annotations
 
@@ -22,18 +22,44 @@ ROBOT_KEYS = {
 
 @dataclass(frozen=True)
 class Task:
-    """One robosuite task. `object_size` is the length of the observation `object`; `max_steps` the usual cap."""
+    """A task. `max_steps` is the usual cap; `graded` tells that an episode has a score between failure and success."""
 
     name: str
     title: str
-    robosuite_name: str
-    robots: int
-    object_size: int
     max_steps: int
+    graded: bool = False
 
     @property
     def gymnasium_id(self) -> str:
-        return f"isd/{self.title}-v0"
+        return f"isd/{self.title.replace('-', '')}-v0"
+
+    @property
+    def data_name(self) -> str:
+        """What data files call the environment."""
+        return self.title
+
+    @property
+    def action_size(self) -> int:
+        """Da, the length of an action."""
+        raise NotImplementedError
+
+    @property
+    def observation_sizes(self) -> dict[str, int]:
+        """The keys of the numbers that the environment offers, and the length of each."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class RobosuiteTask(Task):
+    """One robosuite task. `object_size` is the length of the observation `object`."""
+
+    robosuite_name: str = ""
+    robots: int = 1
+    object_size: int = 0
+
+    @property
+    def data_name(self) -> str:
+        return self.robosuite_name
 
     @property
     def action_size(self) -> int:
@@ -49,16 +75,33 @@ class Task:
         return sizes
 
 
-TASKS = {
+@dataclass(frozen=True)
+class PushTTask(Task):
+    """Push-T: a disc pushes a T-shaped block on its place in the plane. Pixels of a 512 x 512 world."""
+
+    @property
+    def action_size(self) -> int:
+        """Where the disc is to go."""
+        return 2
+
+    @property
+    def observation_sizes(self) -> dict[str, int]:
+        """Places in pixels; the block's angle as sine and cosine; nine points that are fixed to the block."""
+        return {"agent_pos": 2, "block_pos": 2, "block_angle": 2, "keypoints": 18}
+
+
+ROBOSUITE_TASKS = {
     task.name: task
     for task in (
-        Task("lift", "Lift", "Lift", robots=1, object_size=10, max_steps=400),
-        Task("can", "Can", "PickPlaceCan", robots=1, object_size=14, max_steps=400),
-        Task("square", "Square", "NutAssemblySquare", robots=1, object_size=14, max_steps=400),
-        Task("tool_hang", "ToolHang", "ToolHang", robots=1, object_size=44, max_steps=700),
-        Task("transport", "Transport", "TwoArmTransport", robots=2, object_size=41, max_steps=700),
+        RobosuiteTask("lift", "Lift", 400, robosuite_name="Lift", object_size=10),
+        RobosuiteTask("can", "Can", 400, robosuite_name="PickPlaceCan", object_size=14),
+        RobosuiteTask("square", "Square", 400, robosuite_name="NutAssemblySquare", object_size=14),
+        RobosuiteTask("tool_hang", "ToolHang", 700, robosuite_name="ToolHang", object_size=44),
+        RobosuiteTask("transport", "Transport", 700, robosuite_name="TwoArmTransport", robots=2, object_size=41),
     )
 }
+PUSHT = PushTTask("pusht", "Push-T", 300, graded=True)
+TASKS: dict[str, Task] = {**ROBOSUITE_TASKS, PUSHT.name: PUSHT}
 
 
 def task_named(name: str) -> Task:
@@ -69,10 +112,18 @@ def task_named(name: str) -> Task:
         raise InputError(f"There is no task called {name!r}; known tasks: {', '.join(TASKS)}.") from None
 
 
-def task_of_robosuite(robosuite_name: str) -> Task:
+def robosuite_task(name: str) -> RobosuiteTask:
+    """The task, which must be one of robosuite's."""
+    task = task_named(name)
+    if not isinstance(task, RobosuiteTask):
+        raise InputError(f"{task.title} is not simulated by robosuite; its tasks are {', '.join(ROBOSUITE_TASKS)}.")
+    return task
+
+
+def task_of_robosuite(robosuite_name: str) -> RobosuiteTask:
     """The task that robosuite calls `robosuite_name`, e.g. `PickPlaceCan` -> can."""
-    for task in TASKS.values():
+    for task in ROBOSUITE_TASKS.values():
         if task.robosuite_name == robosuite_name:
             return task
-    known = ", ".join(task.robosuite_name for task in TASKS.values())
+    known = ", ".join(task.robosuite_name for task in ROBOSUITE_TASKS.values())
     raise InputError(f"The robosuite environment {robosuite_name!r} is not one of this package's: {known}.")

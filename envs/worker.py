@@ -8,12 +8,12 @@ from multiprocessing.connection import Connection
 
 from envs.pools import perform
 from envs.seat import Seat
-from envs.spec import EnvSpec
+from envs.spec import spec_from_dict
 
 
 def serve(connection: Connection) -> None:
     """Performs jobs (slot, method, arguments) in order and sends (slot, result) back, until the other end closes."""
-    spec = EnvSpec.from_dict(connection.recv())
+    spec = spec_from_dict(connection.recv())
     seats: dict[int, Seat] = {}
     while True:
         try:

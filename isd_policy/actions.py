@@ -56,7 +56,7 @@ class SixRotation:
         if robot % POSE:
             raise InputError(
                 f"actions=absolute writes poses of {POSE} numbers (position, rotation vector, gripper) for each arm, "
-                f"but these actions have {robot}. Choose actions=delta, or the key of the absolute actions."
+                f"but these actions have {robot}. Choose actions=recorded, or the key of the absolute actions."
             )
         return robot // POSE * SIX_POSE
 

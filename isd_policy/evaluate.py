@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from envs import records
 from envs.rollout import Rollout, rollout
-from envs.statistics import success_over_time, wilson
+from envs.statistics import mean_and_error, success_over_time, wilson
 from isd_core import seeds
 from isd_core.cli import command, resolved
 from isd_core.errors import InputError
@@ -66,6 +66,12 @@ def success_rate(result: Rollout) -> dict[str, float]:
     return {"successes": result.successes, "episodes": len(result), "rate": rate, "low": low, "high": high}
 
 
+def graded_score(result: Rollout) -> dict[str, float]:
+    """The mean over episodes of each one's best score, and its standard error."""
+    mean, error = mean_and_error([episode.score for episode in result])
+    return {"mean": mean, "standard_error": error, "episodes": len(result)}
+
+
 def summary(result: Rollout, act: BatchedPolicy, max_steps: int) -> dict[str, Any]:
     """How the episodes of one NFE went: lengths in control steps, times in seconds, and each episode in short."""
     succeeded = [episode.steps for episode in result if episode.success]
@@ -79,7 +85,13 @@ def summary(result: Rollout, act: BatchedPolicy, max_steps: int) -> dict[str, An
         "simulator_seconds": result.simulator_seconds,
         "policy_call_ms": percentiles(act.call_seconds),
         "episodes": [
-            {"index": episode.index, "success": episode.success, "steps": episode.steps, "fault": episode.fault}
+            {
+                "index": episode.index,
+                "success": episode.success,
+                "score": episode.score,
+                "steps": episode.steps,
+                "fault": episode.fault,
+            }
             for episode in result
         ],
         "replaced_workers": result.replaced,
@@ -92,9 +104,10 @@ def report(
     """The content of the result file."""
     first, _ = next(iter(runs.values()))
     starts = {episode.index: episode.start for run, _ in runs.values() for episode in run}
-    env = asdict(simulation.env) | {"engine": first.engine, "mode": first.mode}
+    env = simulation.env.to_dict() | {"engine": first.engine, "mode": first.mode}
     return simulation.description() | {
         "success": {str(nfe): success_rate(result) for nfe, (result, _) in runs.items()},
+        "score": {str(nfe): graded_score(result) for nfe, (result, _) in runs.items()},
         "seed": config["seed"],
         "protocol": {
             "max_steps": simulation.max_steps,
@@ -118,8 +131,10 @@ def sentence(simulation: Simulation, content: Mapping[str, Any]) -> str:
     for nfe, rate in content["success"].items():
         run = content["results"][nfe]
         seconds += run["policy_seconds"] + run["simulator_seconds"]
+        score = content["score"][nfe]
+        graded = f"score {score['mean']:.3f} +- {score['standard_error']:.3f}, " * simulation.env.definition.graded
         clauses.append(
-            f"{nfe} NFE: {rate['successes']} of {rate['episodes']} starts succeed (Wilson 95 %: "
+            f"{nfe} NFE: {graded}{rate['successes']} of {rate['episodes']} starts succeed (Wilson 95 %: "
             f"{100 * rate['low']:.1f}-{100 * rate['high']:.1f}), {run['episode_length']['mean']:.0f} steps an episode"
         )
     policy = sum(run["policy_seconds"] for run in content["results"].values())

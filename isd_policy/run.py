@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 from omegaconf import DictConfig
 
 from envs.gym_env import SimulatedTask
-from envs.spec import EnvSpec
+from envs.spec import Spec
 from isd_core import seeds
 from isd_core.cli import command, resolved
 from isd_core.files import write_json
@@ -24,7 +24,7 @@ from isd_policy.simulation import Simulation, open_simulation
 class SimulatedRobot:
     """A simulated task as the loop's robot: episode i starts from the stream (seed, "run", i)."""
 
-    def __init__(self, spec: EnvSpec, max_steps: int, seed: int) -> None:
+    def __init__(self, spec: Spec, max_steps: int, seed: int) -> None:
         self.env = SimulatedTask(**spec.to_dict())
         self.max_steps, self.seed = max_steps, seed
         space = self.env.action_space

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from envs.spec import EnvSpec
+from envs.spec import Spec, observation_shapes, spec_of_data
 from isd_core import checkpoint
 from isd_core.errors import InputError
 from isd_core.trainer import pick_device
+from isd_policy.build import schema_of
 from isd_policy.loading import load_checkpoint
 from isd_policy.policy import Policy
 from isd_policy.settings import check_whole
@@ -23,7 +24,7 @@ class Simulation:
 
     policy: Policy
     saved: checkpoint.Checkpoint
-    env: EnvSpec
+    env: Spec
     max_steps: int
 
     @property
@@ -69,18 +70,19 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
     return Simulation(policy, saved, env, config["max_steps"] or env.definition.max_steps)
 
 
-def environment_of(config: Mapping[str, Any], **options: Any) -> EnvSpec:
-    """The environment that a policy's demonstrations name, with the goals that its actions stand for.
+def environment_of(config: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> Spec:
+    """The environment that a policy's demonstrations name, with the goals of its actions and the pictures it sees.
 
-    options: `engine` and `mode`.
+    engine, mode: of robosuite's tasks.
     """
-    spec = EnvSpec.from_env_args(config["schema"]["env_args"], **options)
-    goal = config["actions"]["goal"]
-    return spec if goal is None else replace(spec, goal=goal)
+    spec, schema = spec_of_data(config["schema"]["env_args"], engine, mode), schema_of(config)
+    if (goal := config["actions"]["goal"]) is not None:
+        spec = spec.with_goal(goal)
+    return spec.with_pictures({key: schema.shapes[key] for key in schema.pictures})
 
 
-def _check_observations(policy: Policy, env: EnvSpec) -> None:
-    offered = {key: (size,) for key, size in env.definition.observation_sizes.items()}
+def _check_observations(policy: Policy, env: Spec) -> None:
+    offered = observation_shapes(env)
     for key, shape in policy.schema.shapes.items():
         if offered.get(key) != shape:
             raise InputError(

@@ -22,9 +22,9 @@ from isd_policy.settings import check_whole
 def check_task(demonstrations: Demonstrations, task: Task) -> None:
     """Raises `InputError` when the demonstrations are of another environment than the config's task."""
     found = demonstrations.env_args["env_name"]
-    if found != task.robosuite_name:
+    if found != task.data_name:
         raise InputError(
-            f"{demonstrations.source} holds demonstrations of {found}, but task={task.name} is {task.robosuite_name}. "
+            f"{demonstrations.source} holds demonstrations of {found}, but task={task.name} is {task.data_name}. "
             "Choose the task of the file, or a file of the task."
         )
 

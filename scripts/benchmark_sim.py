@@ -31,7 +31,7 @@ from envs.pools import make_pool
 from envs.robosuite_engine import RobosuiteEngine
 from envs.seat import Executed, Seat
 from envs.spec import EnvSpec
-from envs.tasks import TASKS
+from envs.tasks import ROBOSUITE_TASKS as TASKS
 from isd_core import files, seeds
 
 STEPS = {"lift": 80, "can": 80, "square": 80, "tool_hang": 30, "transport": 30}

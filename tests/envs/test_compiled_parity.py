@@ -12,7 +12,7 @@ from envs.compiled.engine import CompiledEngine
 from envs.compiled.parity import compare, random_actions
 from envs.robosuite_engine import RobosuiteEngine
 from envs.spec import EnvSpec
-from envs.tasks import TASKS
+from envs.tasks import ROBOSUITE_TASKS
 
 STEPS = {"lift": 50, "can": 50, "square": 50, "tool_hang": 10, "transport": 20}
 TOLERANCE = parity.TOLERANCE["exact"]
@@ -27,7 +27,7 @@ class Pair:
         self.reference = RobosuiteEngine(replace(spec, engine="robosuite"))
 
 
-@pytest.fixture(scope="module", params=list(TASKS))
+@pytest.fixture(scope="module", params=list(ROBOSUITE_TASKS))
 def pair(request: pytest.FixtureRequest) -> Pair:
     return Pair(EnvSpec(task=request.param))
 

@@ -35,7 +35,7 @@ def test_triton_is_loaded_before_a_mujoco_that_would_load_osmesa() -> None:
 
 
 def test_every_task_is_registered() -> None:
-    ids = {"isd/Lift-v0", "isd/Can-v0", "isd/Square-v0", "isd/ToolHang-v0", "isd/Transport-v0"}
+    ids = {"isd/Lift-v0", "isd/Can-v0", "isd/Square-v0", "isd/ToolHang-v0", "isd/Transport-v0", "isd/PushT-v0"}
     assert {task.gymnasium_id for task in TASKS.values()} == ids
     assert ids <= set(gymnasium.registry)
 
@@ -74,7 +74,9 @@ def test_an_unknown_reset_option_raises(environment: gymnasium.Env) -> None:
 
 @pytest.mark.render
 def test_cameras_add_pictures_to_the_observation() -> None:
-    environment = gymnasium.make("isd/Lift-v0", cameras=["agentview"], width=48, height=32, disable_env_checker=True)
+    environment = gymnasium.make(
+        "isd/Lift-v0", cameras=["agentview"], picture_width=48, picture_height=32, disable_env_checker=True
+    )
     try:
         observation, _ = environment.reset(seed=1)
     except InputError as error:
