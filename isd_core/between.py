@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -18,26 +18,34 @@ def inverse_length(t: Tensor, u: Tensor) -> Tensor:
     return 1 / (t - u).clamp_min(torch.finfo(t.dtype).eps)
 
 
-class Between(Protocol):
-    """Gives u [n] for t, s [n], and the residual's weight [n] (None: 1)."""
+class Way(NamedTuple):
+    """u [n], the residual's weight [n] (None: 1), and whether u is s in every row: then f(u, s) is the identity."""
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]: ...
+    u: Tensor
+    weight: Tensor | None = None
+    direct: bool = False
+
+
+class Between(Protocol):
+    """Gives the way from t to s, both [n]."""
+
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way: ...
 
 
 @dataclass(frozen=True)
 class Midpoint:
     """u = (t + s) / 2."""
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
-        return (t + s) / 2, None
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
+        return Way((t + s) / 2)
 
 
 @dataclass(frozen=True)
 class UniformBetween:
     """u uniform on [s, t]."""
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
-        return s + (t - s) * torch.rand(t.shape, generator=rng, device=rng.device, dtype=t.dtype), None
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
+        return Way(s + (t - s) * torch.rand(t.shape, generator=rng, device=rng.device, dtype=t.dtype))
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,11 @@ class Fraction:
 
     alpha: Curriculum
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
         alpha = self.alpha(step)
-        return t - alpha * (t - s), torch.full_like(t, 1 / alpha)
+        if alpha >= 1:
+            return Way(s, direct=True)
+        return Way(t - alpha * (t - s), torch.full_like(t, 1 / alpha))
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,10 @@ class PreviousOnGrid:
     grid: KarrasGrid
     weighted: bool = True
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
         points = self.grid.points(path, step, t)
         u = points[torch.searchsorted(points, t) - 1]
-        return u, inverse_length(t, u) if self.weighted else None
+        return Way(u, inverse_length(t, u) if self.weighted else None, direct=len(points) == 2)
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,10 @@ class EasyRatio:
     k: float = 8.0
     b: float = 1.0
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor | None]:
-        n = 1 + self.k * torch.sigmoid(-self.b * t)
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
         stage = step * self.stages // self.steps
+        if stage == 0:
+            return Way(s, inverse_length(t, s), direct=True)
+        n = 1 + self.k * torch.sigmoid(-self.b * t)
         u = torch.maximum(t * (1 - n / self.q**stage), s)
-        return u, inverse_length(t, u)
+        return Way(u, inverse_length(t, u))

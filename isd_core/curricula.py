@@ -25,12 +25,29 @@ class Constant:
 
 @dataclass(frozen=True)
 class Ramp:
-    """Linear from 0 at step 0 to 1 at step `steps` and after (sCM's tangent warm-up)."""
+    """Linear from 0 at step 0 to 1 at step `share * steps` and after (sCM's tangent warm-up)."""
 
     steps: int
+    share: float = 1.0
 
     def __call__(self, step: int) -> float:
-        return min(1.0, step / self.steps)
+        return min(1.0, step / (self.share * self.steps))
+
+
+@dataclass(frozen=True)
+class SquareRoot:
+    """Consistency training's grid size, N(k) = ceil(sqrt(k / K ((s1 + 1)^2 - s0^2) + s0^2) - 1) + 1 (arXiv 2303.01469).
+
+    K = `steps`: from s0 points at step 0 to s1 + 1 at step K and after.
+    """
+
+    steps: int
+    s0: int = 2
+    s1: int = 150
+
+    def __call__(self, step: int) -> float:
+        share = min(1.0, step / self.steps)
+        return math.ceil(math.sqrt(share * ((self.s1 + 1) ** 2 - self.s0**2) + self.s0**2) - 1) + 1
 
 
 @dataclass(frozen=True)

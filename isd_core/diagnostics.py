@@ -46,21 +46,23 @@ def estimates(
     """Estimates on the first rows of a batch; nothing for objectives that are no flow-map objectives.
 
     l_ed: mean over elements of |D / nu|^2, the own diagonal being the velocity; derivative_noise: relative change of dF
-    when the difference's width doubles; near_diagonal: share of samples with t - s below 0.02 T.
+    when the difference's width doubles; near_diagonal: share of samples with t - s below 0.02 T, those that have the
+    diagonal term alone among them.
     """
     if not isinstance(objective, FlowMapObjective):
         return {}
     x, cond = x[:ROWS], {key: value[:ROWS] for key, value in cond.items()}
-    draw = objective.draw(net, x, cond, rng, step)
-    at = (draw.x_t, draw.t, draw.s, draw.cond)
-    v, F = net(draw.x_t, draw.t, draw.t, draw.cond), net(*at)
-    unit = objective.path.unit(draw.t)
+    points = objective.points(net, objective.draw(x, cond, rng, step)).rows(slice(0, objective.rows(len(x))))
+    at = (points.x_t, points.t, points.s, points.cond)
+    v, F = net(points.x_t, points.t, points.t, points.cond), net(*at)
+    unit = objective.path.unit(points.t)
     dF, wide = (CentralDifference(eps).along(net, *at, dx=v, dt=1.0, unit=unit) for eps in (0.005, 0.01))
-    D = objective.flow_map.target(draw.x_t, F, v, dF, draw.t, draw.s) - F
+    D = objective.flow_map.target(points.x_t, F, v, dF, points.t, points.s) - F
+    near = points.t - points.s < NEAR_DIAGONAL * objective.path.T
     return {
         "l_ed": float((D / objective.path.nu).float().square().mean()),
         "derivative_noise": float((wide - dF).norm() / dF.norm().clamp_min(1e-12)),
-        "near_diagonal": float((draw.t - draw.s < NEAR_DIAGONAL * objective.path.T).float().mean()),
+        "near_diagonal": 1 - objective.share * (1 - float(near.float().mean())),
     }
 
 

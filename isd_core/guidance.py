@@ -1,9 +1,9 @@
-"""Guidance in training: what the diagonal is regressed on."""
+"""Guidance in training: what the diagonal is regressed on. That at sampling is `isd_core.sampling.PostCFG`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -15,7 +15,13 @@ from isd_core.paths import Path
 
 
 class Guidance(Protocol):
-    """Prepares the conditioning of a batch and gives the flow-matching target."""
+    """Prepares the conditioning of a batch and gives the flow-matching target.
+
+    on_diagonal: it asks for F(x; t, t); inputs: the entries that it adds to the conditioning, for the network to see.
+    """
+
+    on_diagonal: ClassVar[bool]
+    inputs: ClassVar[tuple[str, ...]]
 
     def prepare(self, cond: Cond, rng: Generator, n: int) -> Cond:
         """The conditioning of `n` rows that the networks see in this step; never changes `cond` in place."""
@@ -30,6 +36,9 @@ class Guidance(Protocol):
 class NoGuidance:
     """The conditioning as it is; the target is the conditional velocity."""
 
+    on_diagonal: ClassVar[bool] = False
+    inputs: ClassVar[tuple[str, ...]] = ()
+
     def prepare(self, cond: Cond, rng: Generator, n: int) -> Cond:
         return cond
 
@@ -43,17 +52,22 @@ def drop(value: Tensor, null: float, probability: float, rng: Generator) -> Tens
     return torch.where(expand(mask.to(value.device), value), torch.full_like(value, null), value)
 
 
+def without(cond: Cond, null: dict[str, float]) -> Cond:
+    """The conditioning with the entries that `null` names at the values that mean none."""
+    return cond | {key: torch.full_like(cond[key], value) for key, value in null.items()}
+
+
 @dataclass(frozen=True)
-class PreCFG:
-    """Classifier-free guidance moved into training: the target is F_null + omega (v_t - F_null).
+class ConditionDropout:
+    """Rows without condition, so that the network also knows F_null: what guidance at sampling (`PostCFG`) needs.
 
-    F_null = F(x_t; t, t, null) comes from the current weights, without gradient. A class row's fixed point is the
-    guided velocity, a null row's is E[v | x_t], so sampling takes one pass a step (arXiv 2601.22679, Pre-CFG).
-
-    null: the entry of the conditioning that carries the class, and the value that means "no class".
+    null: the entries of the conditioning that guidance acts on, and the values that mean none; dropout: the share of
+    the rows that get them.
     """
 
-    omega: float
+    on_diagonal: ClassVar[bool] = False
+    inputs: ClassVar[tuple[str, ...]] = ()
+
     null: dict[str, float]
     dropout: float = 0.1
 
@@ -62,18 +76,36 @@ class PreCFG:
             raise InputError(f"guidance.dropout is a probability, not {self.dropout}.")
 
     def prepare(self, cond: Cond, rng: Generator, n: int) -> Cond:
-        dropped = {key: drop(cond[key], null, self.dropout, rng) for key, null in self.null.items()}
-        return cond | dropped
+        return cond | {key: drop(cond[key], null, self.dropout, rng) for key, null in self.null.items()}
 
     def target(self, net: VelocityNet, x_t: Tensor, t: Tensor, v_t: Tensor, cond: Cond) -> Tensor:
-        null = cond | {key: torch.full_like(cond[key], value) for key, value in self.null.items()}
+        return v_t
+
+    def unconditional(self, net: VelocityNet, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """F_null = F(x_t; t, t, null) of the current weights, without gradient."""
         with torch.no_grad():
-            F_null = net(x_t, t, t, null)
-        return F_null + self.omega * (v_t - F_null)
+            return net(x_t, t, t, without(cond, self.null))
 
 
 @dataclass(frozen=True)
-class IntervalCFG:
+class PreCFG(ConditionDropout):
+    """Classifier-free guidance moved into training: the target is F_null + omega (v_t - F_null).
+
+    A class row's fixed point is the guided velocity, a null row's is E[v | x_t], so sampling takes one pass a step
+    (arXiv 2601.22679, Pre-CFG).
+    """
+
+    on_diagonal: ClassVar[bool] = True
+
+    omega: float = 2.0
+
+    def target(self, net: VelocityNet, x_t: Tensor, t: Tensor, v_t: Tensor, cond: Cond) -> Tensor:
+        F_null = self.unconditional(net, x_t, t, cond)
+        return F_null + self.omega * (v_t - F_null)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalCFG(ConditionDropout):
     """Pre-CFG whose scale and interval the network is told: omega = exp(U ln omega_max), active for t_min <= t / T <
     t_max.
 
@@ -81,21 +113,19 @@ class IntervalCFG:
     the scale is 1 (the larger recipe of arXiv 2601.22679).
     """
 
-    null: dict[str, float]
+    on_diagonal: ClassVar[bool] = True
+    inputs: ClassVar[tuple[str, ...]] = ("omega", "t_min", "t_max")
+
     path: Path
     omega_max: float = 8.0
-    dropout: float = 0.1
 
     def prepare(self, cond: Cond, rng: Generator, n: int) -> Cond:
-        dropped = {key: drop(cond[key], null, self.dropout, rng) for key, null in self.null.items()}
+        dropped = super().prepare(cond, rng, n)
         u = torch.rand(3, n, generator=rng, device=rng.device)
-        drawn = {"omega": self.omega_max ** u[0], "t_min": 0.5 * u[1], "t_max": 0.5 + 0.5 * u[2]}
-        return cond | dropped | drawn
+        return dropped | {"omega": self.omega_max ** u[0], "t_min": 0.5 * u[1], "t_max": 0.5 + 0.5 * u[2]}
 
     def target(self, net: VelocityNet, x_t: Tensor, t: Tensor, v_t: Tensor, cond: Cond) -> Tensor:
         inside = (cond["t_min"] <= t / self.path.T) & (t / self.path.T < cond["t_max"])
         omega = torch.where(inside, cond["omega"], torch.ones_like(cond["omega"]))
-        null = cond | {key: torch.full_like(cond[key], value) for key, value in self.null.items()}
-        with torch.no_grad():
-            F_null = net(x_t, t, t, null)
+        F_null = self.unconditional(net, x_t, t, cond)
         return F_null + expand(omega, v_t) * (v_t - F_null)

@@ -31,6 +31,7 @@ class EDM(nn.Module):
                 "parametrisation=plain or the other path."
             )
         self.net, self.sigma_data = net, sigma_data
+        self.inputs = getattr(net, "inputs", ())
 
     def forward(self, x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
         d, sd = expand(t - s, x), self.sigma_data

@@ -10,6 +10,7 @@ from isd_core import checkpoint
 from isd_core.errors import InputError
 
 RESUMABLE = (
+    "unconditional",
     "data",
     "run_dir",
     "logger",

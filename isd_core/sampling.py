@@ -122,8 +122,8 @@ def with_guidance(sampler: Sampler, scale: float, config: Mapping[str, Any]) -> 
     trained = str(config["guidance"]["_target_"]).rpartition(".")[2]
     if trained == "NoGuidance":
         raise InputError(
-            f"post={scale:g}: this network was trained with guidance=none and does not know what no condition is. Train "
-            "it with guidance=post, or leave post at 1."
+            f"post={scale:g}: this network was trained with guidance=none and does not know what no condition is. "
+            "Train it with guidance=post, or leave post at 1."
         )
     if trained != "ConditionDropout":
         print(

@@ -15,9 +15,14 @@ from isd_core.paths import Path, VarianceExploding
 
 
 class TimeLaw(ABC):
-    """A law of (t, s). Laws that spread over [0, T] in proportion do not suit a path on which T is a noise scale."""
+    """A law of (t, s).
+
+    proportional: it spreads over [0, T] in proportion, which does not suit a path on which T is a noise scale;
+    fixed_end: s is the path's end in every pair, so that F(x; t, t) is never asked for.
+    """
 
     proportional: ClassVar[bool] = False
+    fixed_end: ClassVar[bool] = False
 
     @abstractmethod
     def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
@@ -68,6 +73,7 @@ class FixedEnd(TimeLaw):
     """t from Beta(a, b) times T, s = 0: every jump goes to the data, as in consistency training."""
 
     proportional: ClassVar[bool] = True
+    fixed_end: ClassVar[bool] = True
 
     a: float = 0.8
     b: float = 1.0
@@ -123,6 +129,8 @@ class LogNormal(TimeLaw):
     On the variance-exploding path t = exp(N), within [sigma_min, sigma_max]; on the trigonometric one t =
     arctan(exp(N)).
     """
+
+    fixed_end: ClassVar[bool] = True
 
     mean: float = -1.1
     std: float = 2.0
@@ -191,6 +199,8 @@ class LogNormalOnGrid(TimeLaw):
     iCT (arXiv 2310.14189, section 3.5): p(n) ~ erf((ln sigma_{n+1} - mean) / (sqrt2 std)) - the same at sigma_n.
     """
 
+    fixed_end: ClassVar[bool] = True
+
     grid: KarrasGrid
     mean: float = -1.1
     std: float = 2.0
@@ -211,6 +221,8 @@ class LogNormalOnGrid(TimeLaw):
 @dataclass(frozen=True)
 class UniformOnGrid(TimeLaw):
     """t uniform on the grid's points above its first, s = the path's end (consistency models, arXiv 2303.01469)."""
+
+    fixed_end: ClassVar[bool] = True
 
     grid: KarrasGrid
 

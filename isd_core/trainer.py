@@ -10,7 +10,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,8 @@ from isd_core.diagnostics import ROWS, Watch, Window, estimates
 from isd_core.ema import EMA, DecayLaw, PowerDecay
 from isd_core.errors import InputError
 from isd_core.loggers import Logger
-from isd_core.network import Trainable
-from isd_core.objectives.base import LossOut, Objective
+from isd_core.network import Trainable, VelocityNet
+from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.optimizer import OptimizerConfig, optimizer_tensors, restore_optimizer
 from isd_core.progress import Progress
 from isd_core.resume import check_same_run
@@ -37,6 +37,8 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 SHARDING = ("none", "full")
+REDUCE_OVERHEAD = "reduce-overhead"
+COMPILE = (False, True, REDUCE_OVERHEAD)
 
 
 class DivergedError(RuntimeError):
@@ -67,7 +69,7 @@ class TrainerConfig:
     device: str = "auto"
     precision: str = "float32"
     shard: str = "none"
-    compile: bool = False
+    compile: bool | str = False
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: str = "cosine"
     warmup: int = 500
@@ -91,9 +93,15 @@ class TrainerConfig:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"trainer.{name} must be at least 1, not {getattr(self, name)}.")
-        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("shard", SHARDING)):
+        choices: dict[str, Collection[Any]] = {"schedule": SCHEDULES, "precision": PRECISIONS, "shard": SHARDING}
+        for name, known in (choices | {"compile": COMPILE}).items():
             if getattr(self, name) not in known:
-                raise InputError(f"trainer.{name}={getattr(self, name)} is unknown; known: {', '.join(known)}.")
+                said = ", ".join(map(str, known))
+                raise InputError(f"trainer.{name}={getattr(self, name)} is unknown; known: {said}.")
+        if self.compile == REDUCE_OVERHEAD and self.shard != "none":
+            raise InputError(
+                "trainer.compile=reduce-overhead is for whole weights; with trainer.shard use compile=true."
+            )
 
 
 class LossModule(nn.Module):
@@ -110,11 +118,30 @@ class LossModule(nn.Module):
         self.model, self.objective, self.autocast, self.keep_casts = model, objective, autocast, keep_casts
         weighting = getattr(objective, "weighting", None)
         self.weighting = weighting if isinstance(weighting, nn.Module) else None
+        self._loss = objective.loss
+
+    def compile_step(self, reduce_overhead: bool) -> None:
+        """Compiles the step behind its draw: all passes of the network, the derivative among them, with their
+        backward pass.
+
+        reduce_overhead: by CUDA graphs, which write every step's results into the same memory; they are copied out.
+        """
+        if not reduce_overhead:
+            self._loss = torch.compile(self.objective.loss)
+            return
+        compiled = torch.compile(self.objective.loss, mode=REDUCE_OVERHEAD)
+
+        def loss(net: VelocityNet, draw: Draw) -> LossOut:
+            torch.compiler.cudagraph_mark_step_begin()
+            out = compiled(net, draw)
+            return LossOut(out.loss.clone(), {name: term.clone() for name, term in out.terms.items()})
+
+        self._loss = loss
 
     def forward(self, batch: Any, rng: Generator, step: int) -> LossOut:
         with torch.autocast(rng.device.type, self.autocast, self.autocast is not None, self.keep_casts):
             x, cond = self.model.prepare(batch, rng)
-            return self.objective(self.model.net, x, cond, rng, step)
+            return self._loss(self.model.net, self.objective.draw(x, cond, rng, step))
 
     @torch.no_grad()
     def diagnose(self, batch: Any, rng: Generator, step: int) -> dict[str, float]:
@@ -186,8 +213,10 @@ class Trainer:
         self.dataset = dataset
         precision, whole = PRECISIONS[trainer.precision], trainer.shard == "none"
         self.loss = LossModule(self.model, objective, precision, keep_casts=whole).to(self.device)
-        if trainer.compile:
-            for part in [self.model.net] if trainer.shard == "none" else sharding.units(self.model.net):
+        if trainer.compile and trainer.shard == "none":
+            self.loss.compile_step(trainer.compile == REDUCE_OVERHEAD)
+        elif trainer.compile:  # weights are gathered between the blocks, which ends a graph
+            for part in sharding.units(self.model.net):
                 part.compile()
         self.parallel = distributed.parallelise(self.loss, self.world, self.device, trainer.shard == "full")
         self.optimizer = trainer.optimizer.build(self.loss)

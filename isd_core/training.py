@@ -6,11 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from isd_core.config import OUR_PACKAGES, instantiate
 from isd_core.errors import InputError
 from isd_core.loggers import JsonlLogger, Logger, WandbLogger
 from isd_core.network import Trainable
 from isd_core.trainer import Dataset, Trainer
+
+# what each of these groups is where nothing was chosen
+NEUTRAL = {"guidance": "NoGuidance", "weighting": "Uniform", "discrepancy": "MSE"}
 
 
 def train(
@@ -26,7 +31,8 @@ def train(
     on_checkpoint: called after each checkpoint. Under torchrun the first process logs and writes.
     """
     run_dir = Path(config["run_dir"])
-    check_objective(config["objective"]["_target_"], kind)
+    check_objective(config, kind)
+    check_inputs(config, model.net)
     trainer = Trainer(
         model,
         instantiate(config["objective"]),
@@ -53,9 +59,27 @@ def train(
     return trainer
 
 
-def check_objective(target: str, kind: str) -> None:
-    """Raises `InputError` for an objective that belongs to another head than `kind`'s."""
+def check_objective(config: Mapping[str, Any], kind: str) -> None:
+    """Raises `InputError` for an objective of another head than `kind`'s, and for choices that it has no use for."""
+    target = config["objective"]["_target_"]
     package = target.partition(".")[0]
     if package in OUR_PACKAGES and package not in ("isd_core", f"isd_{kind}"):
         name = target.rpartition(".")[2]
         raise InputError(f"The objective {name} is of {package}: it makes no sense for kind `{kind}`; choose another.")
+    for group, neutral in NEUTRAL.items():
+        if group not in config["objective"] and config[group]["_target_"].rpartition(".")[2] != neutral:
+            raise InputError(
+                f"{group}={config[group]['_target_'].rpartition('.')[2]} would do nothing: {target.rpartition('.')[2]} "
+                f"has no {group}. Leave it out, or choose another objective."
+            )
+
+
+def check_inputs(config: Mapping[str, Any], net: nn.Module) -> None:
+    """Raises `InputError` when the guidance tells the network what it has no input for."""
+    told = instantiate(config["guidance"]).inputs
+    if absent := set(told) - set(getattr(net, "inputs", ())):
+        raise InputError(
+            f"guidance={config['guidance']['_target_'].rpartition('.')[2]} gives the network {', '.join(told)}, but "
+            f"{type(net).__name__} has no input for {', '.join(sorted(absent))}: choose a network that has (images: "
+            "in_context_xl1; policies: network.guided=true), or guidance=pre."
+        )

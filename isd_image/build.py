@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from isd_core import checkpoint, seeds
 from isd_core.config import instantiate
 from isd_core.errors import InputError
+from isd_core.sampling import with_guidance
 from isd_core.trainer import pick_device
 from isd_image.data import ImageData
 from isd_image.generate import Generator
@@ -65,11 +66,12 @@ def load_generator(
     device: str,
     codec_source: str | None = None,
     inputs: Mapping[str, float | None] | None = None,
+    post: float = 1.0,
 ) -> Generator:
     """The generator of a checkpoint. weights: "ema" or "model"; device: as `trainer.device`.
 
     codec_source: where the codec's weights are, if not where the training's config says. inputs: further conditions of
-    the network; those that are None are left out.
+    the network; those that are None are left out. post: the scale of guidance at sampling, 1 for none.
     Raises `InputError` for a checkpoint of another kind and for weights that do not fit the config inside it.
     """
     saved = open_checkpoint(path)
@@ -89,7 +91,7 @@ def load_generator(
     codec = config["codec"] | ({} if codec_source is None else {"source": codec_source})
     return Generator(
         model.to(chosen).eval(),
-        instantiate(config["sampler"]),
+        with_guidance(instantiate(config["sampler"]), post, config),
         instantiate(codec).to(chosen),
         shape=(data["channels"], data["size"], data["size"]),
         classes=data["classes"],

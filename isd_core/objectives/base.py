@@ -1,14 +1,16 @@
-"""The skeleton that all flow-map objectives share: a flow-matching term on the diagonal and one residual.
+"""What all objectives share, and the skeleton of those of the flow map: a diagonal term and one residual.
 
-A step reads: condition, draw (x, z, t, s), one graded call of the network, residual, diagonal, weight. The three
-residuals (`eulerian`, `lagrangian`, `semigroup`) differ in the identity of the flow map that they enforce.
+A step has two halves. `draw` takes all that is random or follows the step's number: conditioning, noise, times. `loss`
+is a function of the network and that draw alone, so it can be compiled whole: one graded call of the network, residual,
+diagonal, weight. The three residuals (`eulerian`, `lagrangian`, `semigroup`) differ in the identity of the flow map
+that they enforce.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -16,7 +18,7 @@ from torch import Generator, Tensor
 from isd_core.errors import InputError
 from isd_core.flow_map import FlowMap
 from isd_core.guidance import Guidance, NoGuidance
-from isd_core.network import Cond, VelocityNet, stack
+from isd_core.network import Cond, SameDropout, VelocityNet, has_dropout, stack
 from isd_core.paths import Path
 from isd_core.times import BetaPair, TimeLaw
 from isd_core.weighting import MSE, Discrepancy, Uniform, Weighting
@@ -29,13 +31,37 @@ class LossOut(NamedTuple):
     terms: dict[str, Tensor]
 
 
-class Objective(Protocol):
+class Draw(NamedTuple):
+    """What a step draws. x, z: data and noise [B, ...]; t, s: [B]; cond: the conditioning that the networks see.
+
+    extra: what the residual draws besides, for its own rows (`FlowMapObjective.extra`).
+    """
+
+    x: Tensor
+    z: Tensor
+    t: Tensor
+    s: Tensor
+    cond: Cond
+    extra: Any = None
+
+
+class Objective(ABC):
     """A training objective of F on data x [B, ...] in normalised units."""
 
-    def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut: ...
+    @abstractmethod
+    def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
+        """All that is random in a step, or follows the number of the step."""
+
+    @abstractmethod
+    def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
+        """The loss at a draw: nothing in it is random but the network's own dropout."""
+
+    def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
+        """x: [B, ...] data in normalised units."""
+        return self.loss(net, self.draw(x, cond, rng, step))
 
 
-class Draw(NamedTuple):
+class Points(NamedTuple):
     """Points on the path. x_t, v: [n, ...] and t, s: [n]; v is the (guided) conditional velocity."""
 
     x_t: Tensor
@@ -44,10 +70,10 @@ class Draw(NamedTuple):
     s: Tensor
     cond: Cond
 
-    def rows(self, rows: slice) -> Draw:
+    def rows(self, rows: slice) -> Points:
         """Some of the rows."""
         cond = {key: value[rows] for key, value in self.cond.items()}
-        return Draw(self.x_t[rows], self.v[rows], self.t[rows], self.s[rows], cond)
+        return Points(self.x_t[rows], self.v[rows], self.t[rows], self.s[rows], cond)
 
 
 class Residual(NamedTuple):
@@ -58,12 +84,14 @@ class Residual(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FlowMapObjective(ABC):
+class FlowMapObjective(Objective):
     """diagonal * L_FM + residual, weighted per sample.
 
     diagonal: weight of the flow-matching term |F(x_t; t, t) - v|^2; 0 leaves it out.
     share: part of a batch that takes the residual. With share = 1 every sample takes both terms; with less, the rest of
     the batch takes the flow-matching term alone (MeanFlow's share of s = t, the shortcut's bootstrap share).
+    diagonal_times: the law of t for that rest; None is `times`.
+    same_dropout: the calls of a step see the same dropout masks, as consistency training wants it.
     """
 
     path: Path
@@ -74,15 +102,35 @@ class FlowMapObjective(ABC):
     weighting: Weighting = field(default_factory=Uniform)
     diagonal: float = 1.0
     share: float = 1.0
+    diagonal_times: TimeLaw | None = None
+    same_dropout: bool = False
 
     def __post_init__(self) -> None:
-        self.times.check(self.path)
+        for law in (self.times, self.diagonal_times):
+            if law is not None:
+                law.check(self.path)
         if not 0 < self.share <= 1:
             raise InputError(f"objective.share must lie in (0, 1], not {self.share}.")
         if self.diagonal < 0 or (self.share < 1 and self.diagonal == 0):
             raise InputError(
                 f"objective.diagonal={self.diagonal} with objective.share={self.share}: the samples outside the share "
                 "have the diagonal term alone, so its weight must be positive."
+            )
+        if not self.diagonal:
+            self._check_without_diagonal()
+
+    def _check_without_diagonal(self) -> None:
+        if self.self_taught:
+            raise InputError(
+                "objective.diagonal=0: the residual compares the network with itself alone, so without flow matching "
+                "on the diagonal nothing tells it of the data. Give the term a positive weight."
+            )
+        if self.times.fixed_end and (self.wants_diagonal or self.guidance.on_diagonal):
+            raise InputError(
+                f"{type(self.guidance).__name__ if self.guidance.on_diagonal else 'The own diagonal as a velocity'} "
+                f"asks for F(x; t, t), which is never trained with times={type(self.times).__name__} (s is the path's "
+                "end in every pair) and objective.diagonal=0. Use guidance=none, a law with s < t such as "
+                "times=beta_pair, or a positive objective.diagonal."
             )
 
     @property
@@ -94,22 +142,43 @@ class FlowMapObjective(ABC):
         """Whether the residual uses F(x_t; t, t) on its own rows."""
         return False
 
+    @property
+    def self_taught(self) -> bool:
+        """Whether the residual's velocities are all the network's own: then it says nothing of the data."""
+        return False
+
+    def extra(self, t: Tensor, s: Tensor, rng: Generator, step: int) -> Any:
+        """What the residual draws besides the times t, s [n] of its rows: tensors and tuples of them."""
+        return None
+
     @abstractmethod
-    def residual(
-        self, net: VelocityNet, draw: Draw, F_ts: Tensor, F_tt: Tensor | None, rng: Generator, step: int
-    ) -> Residual:
+    def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
         """The residual of F_ts = F(x_t; t, s), which carries the gradient; F_tt has none and is given if wanted."""
 
-    def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
-        """x: [B, ...] data in normalised units. Terms: flow (L_FM) and residual."""
-        draw = self.draw(net, x, cond, rng, step)
-        split = round(self.share * len(x))
-        both = draw.rows(slice(0, split))
-        rest = draw.rows(slice(split, None)) if self.share < 1 else both
+    def rows(self, n: int) -> int:
+        """How many of `n` samples take the residual: the first ones."""
+        return round(self.share * n)
+
+    def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
+        """Prepared conditioning, noise, times, and what the residual draws besides."""
+        n, split = len(x), self.rows(len(x))
+        cond = self.guidance.prepare(cond, rng, n)
+        z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
+        t, s = self.times.sample(n, self.path, rng, step)
+        if self.diagonal_times is not None and split < n:
+            t = torch.cat([t[:split], self.diagonal_times.sample(n - split, self.path, rng, step)[0]])
+        return Draw(x, z, t, s, cond, self.extra(t[:split], s[:split], rng, step))
+
+    def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
+        """Terms: residual, and flow (L_FM) where there is a diagonal term."""
+        net = SameDropout(net, draw.x.device) if self.same_dropout and has_dropout(net) else net
+        points, split = self.points(net, draw), self.rows(len(draw.x))
+        both = points.rows(slice(0, split))
+        rest = points.rows(slice(split, None)) if self.share < 1 else both
 
         F_diagonal, F_ts = self.graded(net, rest, both)
         F_tt = self.own_diagonal(net, both, F_diagonal)
-        residual = self.residual(net, both, F_ts, F_tt, rng, step)
+        residual = self.residual(net, both, F_ts, F_tt, draw.extra)
 
         values = [residual.value if residual.weight is None else residual.weight * residual.value]
         terms, t = {"residual": residual.value.detach()}, both.t
@@ -117,18 +186,16 @@ class FlowMapObjective(ABC):
             flow = self.diagonal_discrepancy(F_diagonal, rest.v)
             terms["flow"] = flow.detach()
             values = [values[0], self.diagonal * flow] if self.share < 1 else [values[0] + self.diagonal * flow]
-            t = draw.t
+            t = points.t
         return LossOut(self.weighting(torch.cat(values), t, self.path).mean(), terms)
 
-    def draw(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
-        """Noise, times, the points between, and the guided velocity."""
-        cond = self.guidance.prepare(cond, rng, len(x))
-        z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
-        t, s = self.times.sample(len(x), self.path, rng, step)
-        x_t, v_t = self.flow_map.interpolate(x, z, t)
-        return Draw(x_t, self.guidance.target(net, x_t, t, v_t, cond), t, s, cond)
+    def points(self, net: VelocityNet, draw: Draw) -> Points:
+        """The points between data and noise, and the guided velocity there."""
+        x_t, v_t = self.flow_map.interpolate(draw.x, draw.z, draw.t)
+        v = self.guidance.target(net, x_t, draw.t, v_t, draw.cond)
+        return Points(x_t, v, draw.t, draw.s, draw.cond)
 
-    def graded(self, net: VelocityNet, diagonal: Draw, jump: Draw) -> tuple[Tensor | None, Tensor]:
+    def graded(self, net: VelocityNet, diagonal: Points, jump: Points) -> tuple[Tensor | None, Tensor]:
         """F(x_t; t, t) and F(x_t; t, s) from one call; the former is None without a diagonal term."""
         if not self.diagonal:
             return None, net(jump.x_t, jump.t, jump.s, jump.cond)
@@ -136,11 +203,11 @@ class FlowMapObjective(ABC):
         F_tt, F_ts = net(*stack(calls)).split([len(diagonal.t), len(jump.t)])
         return F_tt, F_ts
 
-    def own_diagonal(self, net: VelocityNet, draw: Draw, F_diagonal: Tensor | None) -> Tensor | None:
+    def own_diagonal(self, net: VelocityNet, at: Points, F_diagonal: Tensor | None) -> Tensor | None:
         """F(x_t; t, t) without gradient on the residual's rows, where the residual wants it: free if share = 1."""
         if not self.wants_diagonal:
             return None
         if F_diagonal is not None and self.share == 1:
             return F_diagonal.detach()
         with torch.no_grad():
-            return net(draw.x_t, draw.t, draw.t, draw.cond)
+            return net(at.x_t, at.t, at.t, at.cond)

@@ -10,14 +10,14 @@ from torch import Generator, Tensor
 from isd_core.flow_map import FlowMap
 from isd_core.guidance import Guidance, NoGuidance
 from isd_core.network import Cond, VelocityNet
-from isd_core.objectives.base import LossOut
+from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
 from isd_core.times import Diagonal, TimeLaw
 from isd_core.weighting import MSE, Discrepancy, Uniform, Weighting
 
 
 @dataclass(frozen=True)
-class FlowMatching:
+class FlowMatching(Objective):
     """L_FM = |F(x_t; t, t) - v_t|^2 (arXiv 2210.02747). Sampled by `isd_core.sampling.DiagonalSampler`."""
 
     path: Path
@@ -29,11 +29,16 @@ class FlowMatching:
     def __post_init__(self) -> None:
         self.times.check(self.path)
 
-    def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
-        """x: [B, ...] data in normalised units. Term: flow."""
+    def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
+        """Prepared conditioning, noise and times, s = t."""
         cond = self.guidance.prepare(cond, rng, len(x))
         z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
         t, _ = self.times.sample(len(x), self.path, rng, step)
+        return Draw(x, z, t, t, cond)
+
+    def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
+        """Term: flow."""
+        x, z, t, _, cond, _ = draw
         x_t, v_t = FlowMap(self.path).interpolate(x, z, t)
         v = self.guidance.target(net, x_t, t, v_t, cond)
         flow = self.discrepancy(net(x_t, t, t, cond), v)

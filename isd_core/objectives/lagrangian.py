@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from torch import Generator, Tensor
+from torch import Tensor
 
 from isd_core.derivatives import CentralDifference, Derivative
+from isd_core.errors import InputError
 from isd_core.network import VelocityNet
-from isd_core.objectives.base import Draw, FlowMapObjective, Residual
-from isd_core.velocities import OwnDiagonal, Velocity
+from isd_core.objectives.base import FlowMapObjective, Points, Residual
+from isd_core.velocities import Conditional, OwnDiagonal, Velocity
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,20 @@ class Lagrangian(FlowMapObjective):
     derivative: Derivative = field(default_factory=CentralDifference)
     velocity: Velocity = field(default_factory=OwnDiagonal)
 
-    def residual(
-        self, net: VelocityNet, draw: Draw, F_ts: Tensor, F_tt: Tensor | None, rng: Generator, step: int
-    ) -> Residual:
-        x, t, s, cond = draw.x_t, draw.t, draw.s, draw.cond
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.velocity, Conditional):
+            raise InputError(
+                "objective.velocity=Conditional: the Lagrangian residual asks for the velocity where the map arrives, "
+                "and the conditional one is known at the drawn points alone. Use OwnDiagonal or a teacher."
+            )
+
+    @property
+    def self_taught(self) -> bool:
+        return self.velocity.own
+
+    def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
+        x, t, s, cond = at.x_t, at.t, at.s, at.cond
         f = self.flow_map.jump(x, F_ts.detach(), t, s)
         v = self.velocity.at(net, f, s, cond)
         dF = self.derivative.along(net, x, t, s, cond, ds=1.0, unit=self.path.unit(t), graph=True)

@@ -13,14 +13,15 @@ Every member is told apart by how x_u is reached and by the law of u:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from isd_core.between import Between, Midpoint
+from isd_core.between import Between, Midpoint, Way
 from isd_core.errors import InputError
 from isd_core.network import VelocityNet
-from isd_core.objectives.base import Draw, FlowMapObjective, Residual
+from isd_core.objectives.base import FlowMapObjective, Points, Residual
 from isd_core.velocities import Velocity
 
 ROUNDING = 1e-5
@@ -51,20 +52,28 @@ class Semigroup(FlowMapObjective):
     def wants_diagonal(self) -> bool:
         return self.bridge is not None and self.bridge.own
 
-    def residual(
-        self, net: VelocityNet, draw: Draw, F_ts: Tensor, F_tt: Tensor | None, rng: Generator, step: int
-    ) -> Residual:
-        x, t, s, cond = draw.x_t, draw.t, draw.s, draw.cond
-        u, weight = self.between.sample(t, s, self.path, rng, step)
+    @property
+    def self_taught(self) -> bool:
+        return self.bridge is None or self.bridge.own
+
+    def extra(self, t: Tensor, s: Tensor, rng: Generator, step: int) -> Way:
+        """The way by u."""
+        return self.between.sample(t, s, self.path, rng, step)
+
+    def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
+        x, t, s, cond = at.x_t, at.t, at.s, at.cond
+        u, weight, direct = extra
         smallest = t - s <= self.smallest * self.path.T * (1 + ROUNDING)
         with torch.no_grad():
             if self.bridge is None:
                 F_tu = net(x, t, torch.where(smallest, t, u), cond)
             else:
-                F_tu = self.bridge.at_draw(draw, F_tt)
-            x_u = self.flow_map.jump(x, F_tu, t, u)
-            F_us = net(x_u, u, torch.where(smallest, u, s), cond)
-            target = self.flow_map.compose(x, F_tu, F_us, t, u, s)
+                F_tu = self.bridge.at_points(at, F_tt)
+            target = F_tu
+            if not direct:
+                x_u = self.flow_map.jump(x, F_tu, t, u)
+                F_us = net(x_u, u, torch.where(smallest, u, s), cond)
+                target = self.flow_map.compose(x, F_tu, F_us, t, u, s)
         if self.space == "velocity":
             return Residual(self.discrepancy(F_ts, target), weight)
         f, f_target = (self.flow_map.jump(x, F, t, s) for F in (F_ts, target))

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from isd_core.errors import InputError
 from isd_core.network import Cond, VelocityNet
-from isd_core.objectives.base import LossOut
+from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
 from isd_core.sampling import check_nfe, row_generators
 from isd_core.weighting import MSE, Discrepancy
@@ -43,18 +43,22 @@ def time_of(k: Tensor, path: Path) -> Tensor:
 
 
 @dataclass(frozen=True)
-class DDPM:
+class DDPM(Objective):
     """E |F(sqrt(a_k) x + sqrt(1 - a_k) z; k) - z|^2 (arXiv 2006.11239, eq. 14). Its fixed point is E[z | x_k, cond]."""
 
     path: Path
     discrepancy: Discrepancy = field(default_factory=MSE)
 
-    def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
-        """x: [B, ...] data in normalised units. Term: noise, [B]."""
+    def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
+        """Noise and diffusion steps; extra: the noised actions."""
         z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
         k = torch.randint(STEPS, (len(x),), generator=rng, device=rng.device)
         t = time_of(k, self.path).to(x.dtype)
-        error = self.discrepancy(net(noising().add_noise(x, z, k), t, t, cond), z)
+        return Draw(x, z, t, t, cond, extra=noising().add_noise(x, z, k))
+
+    def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
+        """Term: noise, [B]."""
+        error = self.discrepancy(net(draw.extra, draw.t, draw.s, draw.cond), draw.z)
         return LossOut(error.mean(), {"noise": error.detach()})
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from isd_core.errors import InputError
-from isd_core.network import Cond, VelocityNet
-from isd_core.objectives.base import LossOut
+from isd_core.network import Cond, VelocityNet, stack
+from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
 from isd_core.sampling import check_nfe
 from isd_core.weighting import MSE, Discrepancy
@@ -19,7 +19,7 @@ T_STAR = 0.1  # of T; the paper's t* = 0.9 counts from noise to data
 
 
 @dataclass(frozen=True)
-class MIP:
+class MIP(Objective):
     """|F(0; T) - x|^2 / 0.9^2 + |F(x + 0.1 z; 0.1 T) - x|^2 / 0.1^2; outputs are actions.
 
     Fixed points: E[x | cond] and E[x | x + 0.1 z, cond].
@@ -28,11 +28,18 @@ class MIP:
     path: Path
     discrepancy: Discrepancy = field(default_factory=MSE)
 
-    def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
-        """x: [B, ...] data in normalised units. Terms: regression and denoise, each [B]."""
+    def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
+        """Noise and the time of the second look."""
         z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
-        regression = self.discrepancy(output_at(net, torch.zeros_like(x), self.path.T, cond), x)
-        denoise = self.discrepancy(output_at(net, x + T_STAR * z, T_STAR * self.path.T, cond), x)
+        t = torch.full((len(x),), T_STAR * self.path.T, device=x.device)
+        return Draw(x, z, t, t, cond)
+
+    def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
+        """Terms: regression and denoise, each [B], from one call of 2B."""
+        x, z, t, s, cond, _ = draw
+        first = (torch.zeros_like(x), torch.full_like(t, self.path.T), torch.full_like(t, self.path.T), cond)
+        action, clean = net(*stack([first, (x + T_STAR * z, t, s, cond)])).chunk(2)
+        regression, denoise = self.discrepancy(action, x), self.discrepancy(clean, x)
         loss = regression / (1 - T_STAR) ** 2 + denoise / T_STAR**2
         return LossOut(loss.mean(), {"regression": regression.detach(), "denoise": denoise.detach()})
 

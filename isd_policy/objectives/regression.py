@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from isd_core.errors import InputError
 from isd_core.network import Cond, VelocityNet
-from isd_core.objectives.base import LossOut
+from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
 from isd_core.sampling import check_nfe
 from isd_core.weighting import MSE, Discrepancy
@@ -22,15 +22,20 @@ def output_at(net: VelocityNet, x: Tensor, time: float, cond: Cond) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(Objective):
     """E |F(0; T, T) - x|^2: the output from a zero input is the action itself. Its fixed point is E[x | cond]."""
 
     path: Path
     discrepancy: Discrepancy = field(default_factory=MSE)
 
-    def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
-        """x: [B, ...] data in normalised units. Term: regression, [B]."""
-        error = self.discrepancy(output_at(net, torch.zeros_like(x), self.path.T, cond), x)
+    def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
+        """No noise; the time T."""
+        t = torch.full((len(x),), self.path.T, device=x.device)
+        return Draw(x, torch.zeros_like(x), t, t, cond)
+
+    def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
+        """Term: regression, [B]."""
+        error = self.discrepancy(net(draw.z, draw.t, draw.s, draw.cond), draw.x)
         return LossOut(error.mean(), {"regression": error.detach()})
 
 

@@ -57,7 +57,7 @@ def test_a_fixed_end_is_explained_at_the_start():
     "objective, bad, message",
     [
         (Eulerian(Linear()), {"loss": 30.0}, "learning rate"),
-        (Eulerian(Linear(), guidance=PreCFG(9.0, {"label": 1})), {"loss": 30.0}, "omega=9"),
+        (Eulerian(Linear(), guidance=PreCFG({"label": 1}, omega=9.0)), {"loss": 30.0}, "omega=9"),
         (Eulerian(Linear(), stop_gradient="spatial"), {"grad_norm": 500.0}, "stop_gradient=full"),
         (Eulerian(Linear()), {"grad_norm": 500.0}, "too high a learning rate"),
     ],

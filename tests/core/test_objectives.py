@@ -52,7 +52,7 @@ def test_guidance_carries_no_gradient():
     weight = torch.ones(1, requires_grad=True)
     net = lambda x, t, s, cond: weight * x  # noqa: E731
     x = torch.ones(3, 1)
-    assert not PreCFG(2.0, {"label": 9}).target(net, x, torch.ones(3), x, {"label": torch.zeros(3)}).requires_grad
+    assert not PreCFG({"label": 9}).target(net, x, torch.ones(3), x, {"label": torch.zeros(3)}).requires_grad
 
 
 @pytest.mark.parametrize("batch", [1, 4])

@@ -13,7 +13,7 @@ from isd_core.errors import InputError
 from isd_core.loggers import JsonlLogger, read_log
 from isd_core.mlp import MLP
 from isd_core.network import Trainable
-from isd_core.objectives.base import LossOut
+from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.objectives.eulerian import Eulerian
 from isd_core.optimizer import OptimizerConfig
 from isd_core.paths import Linear
@@ -95,16 +95,18 @@ def test_lines_beyond_the_resumed_step_leave_the_log(tmp_path):
     assert read_log(tmp_path / "log.jsonl") == [{"step": 1}, {"step": 2}]
 
 
-class Exploding:
+class Exploding(Objective):
     """Its gradient is not finite in the steps that it is told."""
 
     def __init__(self, bad):
         self.bad = bad
 
-    def __call__(self, net, x, cond, rng, step):
+    def draw(self, x, cond, rng, step):
         t = torch.ones(len(x))
-        loss = net(x, t, t, cond).square().mean()
-        return LossOut(loss * (float("nan") if step in self.bad else 1.0), {})
+        return Draw(x, x, t, t, cond, float("nan") if step in self.bad else 1.0)
+
+    def loss(self, net, draw):
+        return LossOut(net(draw.x, draw.t, draw.s, draw.cond).square().mean() * draw.extra, {})
 
 
 def test_a_bad_gradient_skips_the_step_and_is_counted(tmp_path):
@@ -125,10 +127,10 @@ def test_too_many_bad_gradients_in_a_row_stop_the_run_with_advice(tmp_path):
 
 def test_sigterm_saves_and_ends_the_run(tmp_path):
     class Terminating(Eulerian):
-        def __call__(self, net, x, cond, rng, step):
+        def draw(self, x, cond, rng, step):
             if step == 4:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return super().__call__(net, x, cond, rng, step)
+            return super().draw(x, cond, rng, step)
 
     trainer(tmp_path, Terminating(Linear())).run()
     assert checkpoint.load(tmp_path).step == 5

@@ -134,7 +134,8 @@ def test_finite_steps_leave_a_gradient_of_the_first_order_after_the_weight(bridg
     truth = Gaussian(path, mean=0.4, std=0.6)
     norms = []
     for alpha in (0.2, 0.1, 0.05):
-        objective = Semigroup(path, FixedEnd(3.0, 1.0), diagonal=0, bridge=bridge, between=Fraction(Constant(alpha)))
+        way = Fraction(Constant(alpha))
+        objective = Semigroup(path, FixedEnd(3.0, 1.0), diagonal=1e-9, bridge=bridge, between=way)
         norms.append(expected_gradient(objective, truth, batches=40, size=20_000)[0].norm())
     orders = [math.log2(a / b) for a, b in pairwise(norms)]
     assert all(0.85 < order < 1.3 for order in orders), orders

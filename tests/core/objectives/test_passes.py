@@ -64,7 +64,7 @@ def test_no_objective_makes_a_pass_that_it_does_not_need(name):
 @pytest.mark.parametrize("name", ["isd", "meanflow", "psd", "flow_matching"])
 def test_pre_cfg_costs_one_ungraded_pass_more(name):
     graded, ungraded = PASSES[name]
-    assert rows(name, PreCFG(2.0, {"label": 9})) == (graded, ungraded + 1)
+    assert rows(name, PreCFG({"label": 9})) == (graded, ungraded + 1)
 
 
 def test_every_objective_is_counted():

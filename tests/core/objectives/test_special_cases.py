@@ -13,7 +13,7 @@ from isd_core.curricula import Constant, Doubling, Ramp, Sigmoid
 from isd_core.derivatives import ExactJVP
 from isd_core.errors import InputError
 from isd_core.mlp import MLP
-from isd_core.objectives.base import FlowMapObjective
+from isd_core.objectives.base import FlowMapObjective, Residual
 from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
 from isd_core.objectives.semigroup import Semigroup
 from isd_core.parametrisation import EDM
@@ -66,8 +66,8 @@ def test_alpha_one_is_flow_matching_of_the_average_velocity(net):
     objective = Semigroup(Linear(), law, diagonal=0, bridge=COND, between=Fraction(Constant(1.0)))
 
     class Direct(Semigroup):
-        def residual(self, net, draw, F_ts, F_tt, rng, step):
-            return super().residual(net, draw, F_ts, F_tt, rng, step)._replace(value=MSE()(F_ts, draw.v))
+        def residual(self, net, at, F_ts, F_tt, extra):
+            return Residual(MSE()(F_ts, at.v))
 
     direct = Direct(Linear(), law, diagonal=0, bridge=COND, between=Fraction(Constant(1.0)))
     assert_close(gradient(objective, net), gradient(direct, net), atol=1e-6, rtol=1e-5)
@@ -147,7 +147,7 @@ def test_icts_times_and_probabilities():
 def test_icts_weights_are_inverse_distances_to_the_next_lower_point():
     grid = KarrasGrid(Constant(3))
     points = grid.points(VE, 0, torch.empty(0))
-    u, weight = PreviousOnGrid(grid).sample(points[1:], points[:1].expand(2), VE, torch.Generator(), 0)
+    u, weight, _ = PreviousOnGrid(grid).sample(points[1:], points[:1].expand(2), VE, torch.Generator(), 0)
     assert_close(u, points[:2])
     assert_close(weight, torch.tensor([1 / (2.5152 - 0.002), 1 / (80 - 2.5152)]), atol=1e-5, rtol=1e-3)
 
