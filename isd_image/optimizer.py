@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isd_core.errors import InputError
+from isd_core.sharding import divided, whole
 from isd_image.networks.layers import LabelEmbedding
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic's coefficients of Muon (kellerjordan.github.io/posts/muon)
@@ -39,7 +40,8 @@ class NorMuon(torch.optim.Optimizer):
     For a matrix W [m, n] with gradient G, each step:
         M = beta1 M + (1 - beta1) G;  O = orthogonalise(M);  v = beta2 v + (1 - beta2) mean over n of O^2;
         U = O / (sqrt(v) + eps);  W = W - lr weight_decay W - lr 0.2 sqrt(m n) U / |U|.
-    So every update has root mean square 0.2 lr, about that of AdamW.
+    So every update has root mean square 0.2 lr, about that of AdamW. Where the weights are divided among processes, each
+    of them orthogonalises the whole matrix.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
@@ -60,14 +62,14 @@ class NorMuon(torch.optim.Optimizer):
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
-            state["neuron"] = parameter.new_zeros(len(parameter), 1)
+            state["neuron"] = torch.zeros_like(parameter[:, :1])
         beta1, beta2 = group["betas"]
         momentum, neuron = state["momentum"], state["neuron"]
         momentum.lerp_(parameter.grad, 1 - beta1)
-        direction = orthogonalise(momentum)
+        direction = divided(orthogonalise(whole(momentum)), momentum)
         neuron.lerp_(direction.square().mean(1, keepdim=True), 1 - beta2)
         direction = direction / (neuron.sqrt() + group["eps"])
-        scale = 0.2 * direction.numel() ** 0.5 / (direction.norm() + group["eps"])
+        scale = 0.2 * direction.numel() ** 0.5 / (whole(direction.norm()) + group["eps"])
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(direction * scale, alpha=-group["lr"])
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 from importlib import metadata, util
+from pathlib import Path
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
 NEEDS = {"sim": "robosuite", "robomimic": "robomimic"}
 
 
@@ -26,3 +31,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker in absent & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.skip(reason=f"needs the extra [{marker}]"))
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """processes(program, folder, count, *words): runs a program `count` times at once, with torchrun's variables."""
+
+    def run(program: str, folder: Path, count: int, *words: str) -> None:
+        (folder / "program.py").write_text(program)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(count)}
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        command = [sys.executable, "program.py", *words]
+        started = [
+            subprocess.Popen(command, cwd=folder, env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+            for rank in range(count)
+        ]
+        assert [process.wait(300) for process in started] == [0] * count
+
+    return run

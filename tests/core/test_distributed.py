@@ -1,10 +1,6 @@
 """Training over two gloo processes, with whole and with divided weights, and its twin: one process that adds up."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +10,6 @@ from isd_core import checkpoint
 from isd_core.distributed import World, join
 from isd_core.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
 import torch
@@ -64,29 +59,11 @@ def train(run_dir, accumulate, shard, steps):
     trainer = Trainer(Model(), objective, Data(), config, run_dir=run_dir, seed=3, config={}, kind="toy")
     trainer.run([JsonlLogger(run_dir, trainer.step)] if trainer.world.chief else [])
 
-accumulate = int(sys.argv[1])
 for word in sys.argv[2:]:  # a folder and the sharding of its two halves
     run_dir, first, second = word.split(":")
-    train(run_dir, accumulate, first, 2)
-    train(run_dir, accumulate, second, 4)
+    train(run_dir, int(sys.argv[1]), first, 2)
+    train(run_dir, int(sys.argv[1]), second, 4)
 """
-
-
-def run(folder: Path, processes: int, accumulate: int, *halves: str) -> None:
-    """Trainings in `processes` processes, started with the variables that torchrun sets."""
-    program = folder / "program.py"
-    program.write_text(PROGRAM)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(processes)}
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, str(program), str(accumulate), *halves]
-    started = [
-        subprocess.Popen(command, cwd=folder, env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(processes)
-    ]
-    assert [process.wait(120) for process in started] == [0] * processes
 
 
 def tensors(run_dir: Path) -> dict[str, torch.Tensor]:
@@ -101,11 +78,13 @@ def log(run_dir: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(processes, tmp_path_factory):
     """A folder with "one", a process that adds up four parts of a batch, and three pairs that add up two each."""
     folder = tmp_path_factory.mktemp("runs")
-    run(folder, 1, 4, "one:none:none")
-    run(folder, 2, 2, "whole:none:none", "whole_then_divided:none:full", "divided_then_whole:full:none")
+    processes(PROGRAM, folder, 1, "4", "one:none:none")
+    processes(
+        PROGRAM, folder, 2, "2", "whole:none:none", "whole_then_divided:none:full", "divided_then_whole:full:none"
+    )
     return folder
 
 

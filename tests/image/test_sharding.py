@@ -1,0 +1,36 @@
+"""The larger recipe's parts over two gloo processes: with divided weights the training is the same."""
+
+import pytest
+import torch
+
+from isd_core import checkpoint
+
+PROGRAM = """
+import sys
+from isd_core.cli import run
+from isd_image import train
+
+network = ["network=in_context_xl1", "network.width=32", "network.depth=2", "network.heads=2", "network.context_from=1"]
+recipe = ["guidance=interval", "weighting=cosine", "trainer=image_normuon", "network.checkpointing=true", "grids=null"]
+trainer = ["trainer.batch_size=8", "trainer.device=cpu", "trainer.ema.decay=0.9", "trainer.log_every=1"]
+for name, shard, steps in (("whole", "none", 3), ("divided", "full", 2), ("divided", "full", 3)):
+    words = [f"trainer.shard={shard}", f"trainer.steps={steps}", f"run_dir={name}"]
+    if code := run(train.main.__wrapped__, "image_train", [*network, *recipe, *trainer, *words]):
+        sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_divided_weights_train_as_whole_ones_with_normuon_and_bfloat16(processes, tmp_path):
+    processes(PROGRAM, tmp_path, 2)
+    whole, divided = (checkpoint.load(tmp_path / name) for name in ("whole", "divided"))
+    for group in ("model", "ema", "optimizer"):
+        expected, found = whole.tensors(group), divided.tensors(group)
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            scale = float(value.abs().max())
+            torch.testing.assert_close(
+                found[key], value, rtol=1e-3, atol=1e-3 * scale + 1e-9, msg=lambda m, k=key: k + m
+            )
+    trained = [value for key, value in whole.tensors("optimizer").items() if key.endswith(("momentum", "exp_avg"))]
+    assert sum(bool(value.any()) for value in trained) > 0.9 * len(trained)
