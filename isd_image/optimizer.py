@@ -40,8 +40,8 @@ class NorMuon(torch.optim.Optimizer):
     For a matrix W [m, n] with gradient G, each step:
         M = beta1 M + (1 - beta1) G;  O = orthogonalise(M);  v = beta2 v + (1 - beta2) mean over n of O^2;
         U = O / (sqrt(v) + eps);  W = W - lr weight_decay W - lr 0.2 sqrt(m n) U / |U|.
-    So every update has root mean square 0.2 lr, about that of AdamW. Where the weights are divided among processes, each
-    of them orthogonalises the whole matrix.
+    So every update has root mean square 0.2 lr, about that of AdamW. Of weights that are divided among processes each
+    process orthogonalises the whole matrix.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
