@@ -1,0 +1,52 @@
+"""How a control loop runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isd_core.errors import InputError
+
+MODES = ("async", "sync")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times in seconds. Raises `InputError` for a value out of range.
+
+    rate: ticks a second. mode: `async` asks for the next chunk so early that it arrives when the executed part of the
+    last one ends, `sync` asks then and holds the robot meanwhile. blend: actions over which a chunk takes over from the
+    one before. lead: ticks before the end of the executed part at which to ask; None follows the measured latency.
+    patience: the share of a period that a tick without an action waits for one. hold: how long the robot may be held
+    for want of an action before it is stopped. stale: the age at which an observation is too old to ask with.
+    watchdog: how long the loop may stand still before the robot is stopped; None: no watchdog. first: the limit on an
+    epoch's first chunk, which is computed before the loop is armed. warm_up: the limit on the warm-up; 0: none.
+    seed: of the policy's noise.
+    """
+
+    rate: float = 20.0
+    mode: str = "async"
+    blend: int = 4
+    lead: int | None = None
+    patience: float = 0.5
+    hold: float = 1.0
+    stale: float = 0.5
+    watchdog: float | None = 2.0
+    first: float = 30.0
+    warm_up: float = 30.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise InputError(f"mode={self.mode}: a loop is {' or '.join(MODES)}.")
+        if self.blend < 0 or (self.lead is not None and self.lead < 0):
+            raise InputError(f"blend={self.blend}, lead={self.lead}: expected whole numbers of at least 0.")
+        if not 0 <= self.patience < 1:
+            raise InputError(f"patience={self.patience}: expected a share of the period, from 0 to below 1.")
+        for field in ("rate", "hold", "stale", "first"):
+            if not 0 < getattr(self, field) < float("inf"):
+                raise InputError(f"{field}={getattr(self, field)}: expected a number above 0.")
+
+    @property
+    def period(self) -> float:
+        """Seconds between two ticks."""
+        return 1 / self.rate

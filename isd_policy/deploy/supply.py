@@ -1,0 +1,177 @@
+"""The supply of actions: asks the policy early enough, merges what arrives, and keeps a record of every chunk."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+
+from isd_policy.acting import Call
+from isd_policy.deploy.clock import Clock
+from isd_policy.deploy.guards import Guards
+from isd_policy.deploy.inference import ROUNDING, Inference, Reply, Request
+from isd_policy.deploy.plan import Plan
+from isd_policy.deploy.record import ChunkRecord, Report
+from isd_policy.deploy.ring import Ring
+from isd_policy.deploy.settings import Settings
+
+LATENCIES = 64
+"""The last calls, by which the next request is timed."""
+
+
+class Supply:
+    """Actions for the epoch since the last `reset`, from chunks that `inference` computes from the ring's history.
+
+    bad: how many chunks in a row could not be used; rejected: how many of the last ones in a row were rejected, which
+    says that the policy is broken, while a call that failed may only have found no server.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        ring: Ring,
+        execution: int,
+        guards: Guards,
+        settings: Settings,
+        clock: Clock,
+        report: Report,
+    ) -> None:
+        self.inference, self.ring, self.guards = inference, ring, guards
+        self.settings, self.clock, self.report = settings, clock, report
+        self.plan = Plan(execution, settings.blend, settings.mode == "async", guards.turns)
+        self.latencies: deque[float] = deque(maxlen=LATENCIES)
+        self.epoch, self._number, self.lead = -1, 0, 0
+        self.time(())
+        self._asked: dict[int, ChunkRecord] = {}
+        self._forget()
+
+    def reset(self) -> None:
+        """Begins an epoch: chunks for observations before it are discarded when they arrive."""
+        self.epoch += 1
+        self.report.counts["epochs"] += 1
+        self._forget()
+
+    def _forget(self) -> None:
+        self.ring.clear()
+        self.plan.clear()
+        self._open: Request | None = None
+        self._current: ChunkRecord | None = None
+        self.failure = ""
+        self.bad = self.rejected = self._calls = 0
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """Asks for the next chunk if it is time, none is on its way, and the newest observation is not too old.
+
+        While the policy still computes for an epoch that is over, every new observation replaces the one that waits.
+        """
+        if self.plan.fresh > self.lead or self.clock.now() - self.ring.time > self.settings.stale:
+            return
+        if self._open is None or self.inference.running not in (None, self._open):
+            self._submit()
+
+    def time(self, latencies: Iterable[float]) -> None:
+        """Takes further latencies (s) into account for `lead`: the ticks before the end of the executed part at which
+        the next chunk is asked for.
+        """
+        self.latencies.extend(latencies)
+        if self.settings.mode == "sync":
+            self.lead = 0
+        elif self.settings.lead is not None:
+            self.lead = self.settings.lead
+        else:
+            usual = float(np.percentile(self.latencies, 95)) if self.latencies else 0.0
+            self.lead = min(max(1, math.ceil(usual / self.settings.period - ROUNDING)), self.plan.execution)
+
+    def request(self) -> Request:
+        """The next request, with the present history."""
+        call = Call(self.ring.history(), (self.settings.seed, self.epoch, self._calls))
+        return Request(self._number, self.epoch, self.plan.taken, call, self.clock.now())
+
+    def _submit(self) -> None:
+        request = self.request()
+        if self.inference.submit(request) and self._open is not None:
+            self.report.counts["superseded"] += 1
+            self._asked.pop(self._open.number).outcome = "superseded"
+        self._open, self._asked[request.number] = request, ChunkRecord(request.number, self.report.since(request.time))
+        self.report.chunks.append(self._asked[request.number])
+        self._number += 1
+        self._calls += 1
+
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    def receive(self) -> None:
+        """Merges what has arrived."""
+        while (reply := self.inference.take()) is not None:
+            self._merge(reply)
+
+    def wait(self, until: float) -> bool:
+        """Merges the next reply if it arrives before the moment `until`; whether one did."""
+        if (reply := self.inference.wait(until)) is None:
+            return False
+        self._merge(reply)
+        return True
+
+    def _merge(self, reply: Reply) -> None:
+        counts, windows, began = self.report.counts, self.report.windows, self.clock.now()
+        record = self._asked.pop(reply.request.number)
+        record.arrived = self.report.since(reply.done)
+        counts["calls"] += 1
+        if reply.request.epoch != self.epoch:
+            counts["reset"] += 1
+            record.outcome = "reset"
+            return
+        self._open = None
+        self.time([reply.done - reply.request.time])
+        if (reason := self._unusable(reply)) is not None:
+            record.outcome, self.failure = reason
+            counts[record.outcome] += 1
+            self.bad += 1
+            self.rejected = self.rejected + 1 if record.outcome == "rejected" else 0
+            self.report.event(self.clock.now(), self.failure)
+            return
+        assert reply.actions is not None
+        for part, seconds in (("preprocess", reply.preprocess), ("infer", reply.infer)):
+            windows[part].append(seconds)
+        windows["policy"].append(reply.preprocess + reply.infer)
+        self.bad = self.rejected = 0
+        record.length = len(reply.actions)
+        merged = self.plan.merge(reply.actions, reply.request.taken)
+        if merged is None:
+            record.outcome, record.dropped = "stale", record.length
+            counts["stale"] += 1
+            return
+        record.dropped, record.blended, record.outcome = merged.dropped, merged.blended, "used"
+        self._current = record
+        windows["postprocess"].append(self.clock.now() - began)
+
+    def _unusable(self, reply: Reply) -> tuple[str, str] | None:
+        """(outcome, what happened) of a reply without a chunk that the robot may be given."""
+        if reply.actions is None:
+            return "failed", f"a call of the policy failed: {reply.error}"
+        if (objection := self.guards.objection(reply.actions)) is not None:
+            return "rejected", f"a chunk was rejected: {objection}"
+        return None
+
+    # -- giving -------------------------------------------------------------------------------------------------------
+
+    def next(self, until: float) -> np.ndarray | None:
+        """The next action [Da]; where there is none, but one is on its way, it waits until the moment `until`."""
+        while not self.plan.ready and self._open is not None and self.wait(until):
+            pass
+        if self.plan.ready and self._current is not None:
+            self._current.use(self.report.since(self.clock.now()))
+            self.report.counts["reserve"] += self.plan.fresh <= 0
+        return self.plan.next()
+
+    def reason(self) -> str:
+        """Why there is no action, as far as the policy is to blame."""
+        running, now = self.inference.running, self.clock.now()
+        if self.bad:
+            return f"{self.bad} calls of the policy in a row gave no usable chunk; the last one: {self.failure}"
+        if running is not None:
+            return f"call {running.number} of the policy has been running for {now - running.time:.2f} s"
+        return "the policy was not asked"
