@@ -30,6 +30,9 @@ class ActionRepresentation(Protocol):
     def unscaled(self, robot: int) -> Tensor:
         """[network's size] which numbers the normaliser leaves as they are."""
 
+    def bounds(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The range of the robot's actions, ([robot's size], [robot's size]), for a range of the network's."""
+
 
 @dataclass(frozen=True)
 class Plain:
@@ -46,6 +49,9 @@ class Plain:
 
     def unscaled(self, robot: int) -> Tensor:
         return torch.zeros(robot, dtype=torch.bool)
+
+    def bounds(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -74,3 +80,15 @@ class SixRotation:
         one = torch.zeros(SIX_POSE, dtype=torch.bool)
         one[3:9] = True
         return one.repeat(self.size(robot) // SIX_POSE)
+
+    def bounds(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """A rotation vector's numbers lie within half a turn."""
+        half_turn = torch.full((*low.unflatten(-1, (-1, SIX_POSE)).shape[:-1], 3), torch.pi)
+        lowest, highest = (
+            torch.cat([pose[..., :3], turn, pose[..., 9:]], dim=-1).flatten()
+            for pose, turn in (
+                (low.unflatten(-1, (-1, SIX_POSE)), -half_turn),
+                (high.unflatten(-1, (-1, SIX_POSE)), half_turn),
+            )
+        )
+        return lowest, highest

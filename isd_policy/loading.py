@@ -7,24 +7,32 @@ from pathlib import Path
 from isd_core import checkpoint
 from isd_core.errors import InputError
 from isd_policy.build import KIND, build_policy, normaliser_of
+from isd_policy.deploy import bundles
 from isd_policy.policy import Policy
 
 WEIGHTS = ("ema", "model")
 
 
-def load(path: str | Path, weights: str = "ema", device: str = "cpu") -> Policy:
-    """The policy of a run (its last checkpoint), of one checkpoint's folder, or of a file in it, ready to act.
+def load(path: str | Path, weights: str | None = None, device: str = "cpu") -> Policy:
+    """The policy of a bundle, of a run (its last checkpoint), or of one checkpoint, or of a file in one of these.
 
-    weights: `ema`, the average, or `model`, the last ones. Raises `InputError` when there is no policy there, when its
-    bytes are not those that were written, and when weights and config do not belong together.
+    weights: `ema`, the average (the default), or `model`, the last ones; a bundle holds one of them. Raises
+    `InputError` when there is no policy there, when its bytes are not those that were written, and when weights and
+    config do not belong together.
     """
-    return load_checkpoint(checkpoint.load(path), weights, device)
+    return load_policy(open_saved(path), weights, device)
 
 
-def load_checkpoint(saved: checkpoint.Checkpoint, weights: str = "ema", device: str = "cpu") -> Policy:
-    """The policy of an open checkpoint (see `load`)."""
+def open_saved(path: str | Path) -> checkpoint.Checkpoint:
+    """The bundle or checkpoint that `path` stands for, without its weights."""
+    return bundles.read(path) if bundles.find(path) is not None else checkpoint.load(path)
+
+
+def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device: str = "cpu") -> Policy:
+    """The policy of an open bundle or checkpoint (see `load`), with the NFE and start that a bundle gives it."""
     if saved.meta.get("kind") != KIND:
         raise InputError(f"{saved.path} is a checkpoint of kind `{saved.meta.get('kind')}`; expected one of a policy.")
+    weights = saved.meta.get("weights", WEIGHTS[0]) if weights is None else weights
     if weights not in WEIGHTS:
         raise InputError(f"weights={weights} is unknown: `ema` is the average, `model` the last weights.")
     state = saved.tensors(weights)
@@ -33,4 +41,5 @@ def load_checkpoint(saved: checkpoint.Checkpoint, weights: str = "ema", device: 
         policy.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
+    policy.nfe, policy.start = saved.meta.get("nfe", policy.nfe), saved.meta.get("start", policy.start)
     return policy.to(device).eval()

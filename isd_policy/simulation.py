@@ -13,7 +13,7 @@ from isd_core import checkpoint
 from isd_core.errors import InputError
 from isd_core.trainer import pick_device
 from isd_policy.build import schema_of
-from isd_policy.loading import load_checkpoint
+from isd_policy.loading import load_policy, open_saved
 from isd_policy.policy import Policy
 from isd_policy.settings import check_whole
 
@@ -42,14 +42,14 @@ class Simulation:
 
 
 def open_simulation(config: Mapping[str, Any]) -> Simulation:
-    """The checkpoint of a command's config (checkpoint, weights, device, threads, env, max_steps[, task]).
+    """The bundle or checkpoint of a command's config (checkpoint, weights, device, threads, env, max_steps[, task]).
 
     The environment is the one that the policy's demonstrations name. Raises `InputError` when the checkpoint is not
     one of the task.
     """
     check_whole(config, *(field for field in ("threads", "max_steps") if config[field] is not None))
-    saved = checkpoint.load(config["checkpoint"])
-    policy = load_checkpoint(saved, config["weights"], str(pick_device(config["device"])))
+    saved = open_saved(config["checkpoint"])
+    policy = load_policy(saved, config["weights"], str(pick_device(config["device"])))
     trained = saved.config["task"]["name"]
     wanted = (config.get("task") or {"name": trained})["name"]
     if wanted != trained:

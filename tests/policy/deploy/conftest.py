@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from isd_core import checkpoint
+from isd_core.cli import run as run_command
+from isd_policy.deploy import bundle
 from isd_policy.deploy.clock import VirtualClock
 from isd_policy.deploy.guards import Guards
 from isd_policy.deploy.inference import Delayed
@@ -93,5 +97,24 @@ def make_runner(clock, robot, counting, guards) -> Callable[..., Runner]:
         options = {"rate": 1 / PERIOD, "watchdog": None, "warm_up": 0.0} | settings
         seconds = delay if callable(delay) else lambda request: delay
         return Runner(robot, counting, guards, Settings(**options), clock, Delayed(counting, clock, seconds))
+
+    return make
+
+
+@pytest.fixture
+def run(save_policy, config) -> Path:
+    """A run's folder with one checkpoint, as training leaves it."""
+    whole = config | {"objective": {"_target_": "isd_core.objectives.eulerian.Eulerian"}, "data": "gone.hdf5"}
+    return save_policy(config=whole, **checkpoint.provenance())
+
+
+@pytest.fixture
+def make_bundle(run, tmp_path) -> Callable[..., Path]:
+    """A bundle of that checkpoint, by the command."""
+
+    def make(*words, name="policy.isd") -> Path:
+        out = tmp_path / name
+        assert run_command(bundle.main.__wrapped__, "deploy_bundle", [f"checkpoint={run}", f"out={out}", *words]) == 0
+        return out
 
     return make

@@ -1,0 +1,118 @@
+"""What a bundle says about its policy: schema with units and ranges, horizons, rates, origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from envs.spec import EnvSpec, Spec
+from isd_core import checkpoint
+from isd_policy.actions import POSE
+from isd_policy.build import KIND
+from isd_policy.policy import Policy
+
+PARTS = ("task", "path", "sampler", "network", "parametrisation", "encoder", "actions", "horizons", "schema", "seed")
+"""What of a run's config builds the policy."""
+
+UNITS = {
+    "object": "m for positions, 1 for quaternions (x, y, z, w) and joint angles in rad",
+    "eef_pos": "m",
+    "eef_quat": "1, quaternion (x, y, z, w)",
+    "eef_quat_site": "1, quaternion (x, y, z, w)",
+    "gripper_qpos": "m",
+    "gripper_qvel": "m/s",
+    "joint_pos": "rad",
+    "joint_pos_cos": "1",
+    "joint_pos_sin": "1",
+    "joint_vel": "rad/s",
+    "agent_pos": "px",
+    "block_pos": "px",
+    "block_angle": "1, sine and cosine",
+    "keypoints": "px",
+}
+"""Units of the observations of the environments here, by key without the robot's prefix."""
+
+
+def card_of(
+    policy: Policy,
+    saved: checkpoint.Checkpoint,
+    env: Spec,
+    *,
+    weights: str,
+    nfe: int,
+    start: str,
+    licence: str | None,
+) -> dict[str, Any]:
+    """The card of a policy. env: the environment of its demonstrations; licence: of the data, None if unknown."""
+    return {
+        "kind": KIND,
+        "task": env.task,
+        "nfe": nfe,
+        "start": start,
+        "control_rate": env.control_freq,
+        "horizons": asdict(policy.horizons),
+        "observations": observations_of(policy),
+        "actions": actions_of(policy, env),
+        "parameters": sum(parameter.numel() for parameter in policy.parameters()),
+        "data": {"licence": licence},
+        "source": {
+            "objective": saved.config["objective"]["_target_"],
+            "git": saved.meta["git"],
+            "versions": saved.meta["versions"],
+            "sha256": saved.meta["sha256"][f"{weights}.safetensors"],
+        },
+        "weights": weights,
+        "step": saved.step,
+        "seed": saved.meta["seed"],
+        "config": {part: saved.config[part] for part in PARTS},
+    }
+
+
+def observations_of(policy: Policy) -> dict[str, dict[str, Any]]:
+    """key -> shape, type, unit (null where it is not known) and, for numbers, the range in the training data."""
+    content: dict[str, dict[str, Any]] = {}
+    low, high = policy.normaliser.observation.low.tolist(), policy.normaliser.observation.high.tolist()
+    for key, shape in policy.schema.shapes.items():
+        if key in policy.schema.pictures:
+            content[key] = {"shape": list(shape), "type": "uint8", "unit": "0 to 255, red, green, blue"}
+            continue
+        size = shape[0]
+        unit = UNITS.get(key.partition("_")[2] if key.startswith("robot") else key)
+        content[key] = {"shape": [size], "type": "float32", "unit": unit, "low": low[:size], "high": high[:size]}
+        low, high = low[size:], high[size:]
+    return content
+
+
+def actions_of(policy: Policy, env: Spec) -> dict[str, Any]:
+    """Names, units and ranges (those of the training data) of the robot's actions."""
+    scale = policy.normaliser.action
+    low, high = policy.actions.bounds(scale.low, scale.high)
+    names, units = _arms(env, len(low)) if isinstance(env, EnvSpec) else (("x", "y"), ("px", "px"))
+    return {
+        "size": len(low),
+        "goal": env.goal,
+        "names": list(names),
+        "units": list(units),
+        "low": low.tolist(),
+        "high": high.tolist(),
+    }
+
+
+def _arms(env: EnvSpec, size: int) -> tuple[list[str], list[str]]:
+    arms = range(size // POSE)
+    parts: tuple[str, ...] = ("x", "y", "z", "rotation x", "rotation y", "rotation z", "gripper")
+    if env.goal == "delta":
+        units = [f"{env.position_scale:g} m"] * 3 + [f"{env.rotation_scale:g} rad"] * 3
+        parts = tuple(part if part == "gripper" else f"change of {part}" for part in parts)
+    else:
+        units = ["m"] * 3 + ["rad, rotation vector"] * 3
+    return [f"arm {arm} {part}" for arm in arms for part in parts], [*units, "-1 open, 1 closed"] * len(arms)
+
+
+def licence_of(attributes: Mapping[str, Any]) -> str | None:
+    """The licence that a data file's attributes name, in either spelling."""
+    for key in ("licence", "license"):
+        if key in attributes:
+            return str(attributes[key])
+    return None
