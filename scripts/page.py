@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from scripts.charts import Bar, Curve, curves, histogram, split, success_bars
+from isd_core.charts import Bar, Curve, curves, histogram, split, success_bars
+from isd_core.page import chart, data_uri, figure, number_table, page, section, table
 from scripts.results import Results, rate_text
 
-STYLE = Path(__file__).with_name("page.css")
 LATENCIES = ("p50", "p95", "p99", "max")
 TERMS = {"flow": "flow matching", "residual": "self-distillation"}
 NO_TERMS = {"step", "lr", "seconds", "loss", "grad_norm"}
@@ -22,32 +20,20 @@ def render(results: Results, written: str) -> str:
     numbers = results.numbers
     title = f"{numbers['task'].capitalize()}: improved self-distillation, from scratch"
     sections = [
-        _section("Success on unseen starts", _success(numbers)),
-        _section("Training", _training(results)),
-        _section("Policy latency in the control loop", _latency(results)),
-        _section("Where the time went", _time(results)),
-        _section("A rollout", _rollout(results), wide=True),
-        _section("Protocol", _table(_flat(numbers["protocol"]))),
-        _section("Made with", _table(_made_with(numbers))),
+        section("Success on unseen starts", _success(numbers)),
+        section("Training", _training(results)),
+        section("Policy latency in the control loop", _latency(results)),
+        section("Where the time went", _time(results)),
+        section("A rollout", _rollout(results), wide=True),
+        section("Protocol", table(_flat(numbers["protocol"]))),
+        section("Made with", table(_made_with(numbers))),
     ]
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            '<meta charset="utf-8"/>',
-            '<meta name="viewport" content="width=device-width, initial-scale=1"/>',
-            f"<title>{escape(title)}</title>",
-            f"<style>\n{STYLE.read_text()}</style>",
-            "<main>",
-            f"<h1>{escape(title)}</h1>",
-            f'<p class="sub">{escape(_lead(numbers))}</p>',
-            f'<div class="figures">{"".join(_figures(numbers))}</div>',
-            f'<div class="parts">{"".join(sections)}</div>',
-            f"<footer>Written on {escape(written)}. The same numbers: <code>report.json</code>.</footer>",
-            "</main>",
-            "</html>",
-            "",
-        ]
+    return page(
+        title,
+        _lead(numbers),
+        _figures(numbers),
+        sections,
+        f"Written on {escape(written)}. The same numbers: <code>report.json</code>.",
     )
 
 
@@ -64,14 +50,10 @@ def _figures(numbers: dict[str, Any]) -> Iterable[str]:
     nfe, first = next(iter(numbers["success"].items()))
     latency, loop = numbers["latency_ms"], numbers["control_loop"]
     minutes, seconds = divmod(round(numbers["total_seconds"]), 60)
-    yield _figure(f"{100 * first['rate']:.0f} %", f"success at {nfe} NFE: {rate_text(first)}")
-    yield _figure(f"{latency['p99']:.1f} ms", f"99th percentile of a policy call; median {latency['p50']:.1f} ms")
-    yield _figure(f"{numbers['deadline_misses']}", f"deadlines missed of {loop['ticks']} at {loop['rate']:g} Hz")
-    yield _figure(f"{minutes}:{seconds:02d}", "minutes from nothing to this page, without the installation")
-
-
-def _figure(number: str, text: str) -> str:
-    return f'<div class="figure"><b>{escape(number)}</b><span>{escape(text)}</span></div>'
+    yield figure(f"{100 * first['rate']:.0f} %", f"success at {nfe} NFE: {rate_text(first)}")
+    yield figure(f"{latency['p99']:.1f} ms", f"99th percentile of a policy call; median {latency['p50']:.1f} ms")
+    yield figure(f"{numbers['deadline_misses']}", f"deadlines missed of {loop['ticks']} at {loop['rate']:g} Hz")
+    yield figure(f"{minutes}:{seconds:02d}", "minutes from nothing to this page, without the installation")
 
 
 def _success(numbers: dict[str, Any]) -> str:
@@ -83,7 +65,7 @@ def _success(numbers: dict[str, Any]) -> str:
         "Bars: share of starts that end in success. Whiskers: 95 % Wilson intervals. Regression is the same network, "
     )
     caption += f"data, steps and batch with a squared error. At 1 NFE, start by start: {numbers['comparison']}."
-    return _chart(success_bars(bars), caption)
+    return chart(success_bars(bars), caption)
 
 
 def _bar(label: str, entry: dict[str, Any], kind: str) -> Bar:
@@ -101,7 +83,7 @@ def _training(results: Results) -> str:
     lines = [line for line in lines if line.points]
     if not lines:
         return "<p>The training logs hold no losses.</p>"
-    return _chart(
+    return chart(
         curves(lines, "optimiser step"),
         "Mean loss between two log lines. The two terms of iSD regress different targets, so their levels are not to "
         "be compared with each other or with regression.",
@@ -122,22 +104,15 @@ def _latency(results: Results) -> str:
         "robot and simulator": loop["robot_ms"],
         "whole tick": loop["tick_ms"],
     }
-    heads = "".join(f'<th scope="col" class="number">{key}</th>' for key in LATENCIES)
-    body = "".join(
-        f'<tr><th scope="row">{label}</th>'
-        + "".join(f'<td class="number">{row[key]:.1f}</td>' for key in LATENCIES)
-        + "</tr>"
-        for label, row in rows.items()
-        if row
-    )
+    cells = {label: [f"{row[key]:.1f}" for key in LATENCIES] for label, row in rows.items() if row}
     caption = (
         f"{len(results.latencies)} policy calls at {loop['nfe']} NFE in {loop['simulated_seconds']:g} s of robot time; "
         f"{numbers['deadline_misses']} of {loop['ticks']} ticks missed their deadline. "
         f"Episodes: {loop['episodes']}; successes: {loop['successes']}; resets happen with the loop disarmed. "
         "Milliseconds:"
     )
-    chart = histogram(results.latencies, deadline=1000 / loop["rate"])
-    return _chart(chart, caption) + f"<table><tr><td></td>{heads}</tr>{body}</table>"
+    calls = histogram(results.latencies, deadline=1000 / loop["rate"])
+    return chart(calls, caption) + number_table(LATENCIES, cells)
 
 
 def _time(results: Results) -> str:
@@ -152,7 +127,7 @@ def _time(results: Results) -> str:
     note = f" Interrupted and continued: {', '.join(again)}." if again else ""
     rows += f'<tr class="sum"><th scope="row">All</th><td class="number">{total:.1f} s</td><td></td></tr>'
     parts = [(results.titles.get(name, name), value) for name, value in seconds.items()]
-    return _chart(split(parts), f"Seconds of each step, over all its attempts.{note}") + f"<table>{rows}</table>"
+    return chart(split(parts), f"Seconds of each step, over all its attempts.{note}") + f"<table>{rows}</table>"
 
 
 def _rollout(results: Results) -> str:
@@ -176,24 +151,3 @@ def _made_with(numbers: dict[str, Any]) -> dict[str, Any]:
 
 def _flat(values: dict[str, Any]) -> dict[str, str]:
     return {key.replace("_", " "): str(value) for key, value in values.items()}
-
-
-def _table(values: dict[str, Any]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{escape(key)}</th><td>{escape(str(value))}</td></tr>' for key, value in values.items()
-    )
-    return f"<table>{rows}</table>"
-
-
-def _chart(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _section(title: str, body: str, wide: bool = False) -> str:
-    kind = ' class="wide"' if wide else ""
-    return f"<section{kind}><h2>{escape(title)}</h2>{body}</section>\n"
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """An image that lies inside the page."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -43,30 +43,30 @@ def success_bars(bars: Sequence[Bar]) -> str:
     parts: list[str] = []
     for tick in (0, 25, 50, 75, 100):
         x = left + scale * tick / 100
-        parts.extend(_line(x, top + row * k + 18, x, top + row * k + 36, "grid") for k in range(len(bars)))
+        parts.extend(line(x, top + row * k + 18, x, top + row * k + 36, "grid") for k in range(len(bars)))
         anchor = "start" if tick == 0 else "end" if tick == 100 else "middle"
-        parts.append(_text(x, height - 5, f"{tick} %" if tick == 100 else str(tick), "tick", anchor))
+        parts.append(text(x, height - 5, f"{tick} %" if tick == 100 else str(tick), "tick", anchor))
     for index, bar in enumerate(bars):
         y = top + row * index
         x, low, high = (left + scale * value for value in (bar.rate, bar.low, bar.high))
-        parts.append(_text(left, y + 14, bar.label, "label"))
-        parts.append(_text(right, y + 14, bar.text, "value", "end"))
+        parts.append(text(left, y + 14, bar.label, "label"))
+        parts.append(text(right, y + 14, bar.text, "value", "end"))
         parts.append(f'<rect class="{bar.kind}" x="{left}" y="{y + 20}" width="{max(x - left, 0):.1f}" height="14"/>')
-        parts.append(_line(low, y + 27, high, y + 27, "whisker"))
-        parts.extend(_line(end, y + 23, end, y + 31, "whisker") for end in (low, high))
+        parts.append(line(low, y + 27, high, y + 27, "whisker"))
+        parts.extend(line(end, y + 23, end, y + 31, "whisker") for end in (low, high))
     summary = "; ".join(f"{bar.label}: {bar.text}" for bar in bars)
-    return _svg(height, f"Success rates with 95 % Wilson intervals. {summary}", parts)
+    return svg(height, f"Success rates with 95 % Wilson intervals. {summary}", parts)
 
 
 def curves(lines: Sequence[Curve], x_label: str) -> str:
     """Lines over x with a logarithmic y axis, a legend above them."""
     lines = [Curve(c.label, [(x, y) for x, y in c.points if y > 0 and math.isfinite(y)], c.kind) for c in lines]
-    lines = [line for line in lines if line.points]
+    lines = [curve for curve in lines if curve.points]
     if not lines:
         raise ValueError("there is no finite point to draw")
     left, right, top, bottom = 40, WIDTH - 8, 26, 208
-    xs = [x for line in lines for x, _ in line.points]
-    ys = [y for line in lines for _, y in line.points]
+    xs = [x for curve in lines for x, _ in curve.points]
+    ys = [y for curve in lines for _, y in curve.points]
     x_low, x_high = min(xs), max(xs)
     y_low, y_high = math.log10(min(ys)), math.log10(max(ys))
     margin = max(0.06 * (y_high - y_low), 0.02)
@@ -80,20 +80,20 @@ def curves(lines: Sequence[Curve], x_label: str) -> str:
     parts = []
     for tick in log_ticks(10**y_low, 10**y_high):
         y = place(x_low, tick)[1]
-        parts += [_line(left, y, right, y, "grid"), _text(left - 6, y + 4, f"{tick:g}", "tick", "end")]
+        parts += [line(left, y, right, y, "grid"), text(left - 6, y + 4, f"{tick:g}", "tick", "end")]
     for tick in linear_ticks(x_low, x_high):
         x = place(tick, ys[0])[0]
-        parts.append(_text(x, bottom + 16, f"{tick:g}", "tick", "middle"))
-    parts.append(_text(right, bottom + 32, x_label, "tick", "end"))
+        parts.append(text(x, bottom + 16, f"{tick:g}", "tick", "middle"))
+    parts.append(text(right, bottom + 32, x_label, "tick", "end"))
     offset = float(left)
-    for line in lines:
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(x, y) for x, y in thin(line.points)))
-        parts.append(f'<polyline class="line {line.kind}" points="{path}"/>')
-        parts.append(f'<rect class="{line.kind}" x="{offset}" y="7" width="14" height="4"/>')
-        parts.append(_text(offset + 19, 13, line.label, "tick"))
-        offset += 32 + 6.2 * len(line.label)
-    ends = "; ".join(f"{line.label} ends at {line.points[-1][1]:.3g}" for line in lines)
-    return _svg(bottom + 38, f"Training losses. {ends}", parts)
+    for curve in lines:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(x, y) for x, y in thin(curve.points)))
+        parts.append(f'<polyline class="line {curve.kind}" points="{path}"/>')
+        parts.append(f'<rect class="{curve.kind}" x="{offset}" y="7" width="14" height="4"/>')
+        parts.append(text(offset + 19, 13, curve.label, "tick"))
+        offset += 32 + 6.2 * len(curve.label)
+    ends = "; ".join(f"{curve.label} ends at {curve.points[-1][1]:.3g}" for curve in lines)
+    return svg(bottom + 38, f"Training losses. {ends}", parts)
 
 
 def histogram(values: Sequence[float], deadline: float, unit: str = "ms") -> str:
@@ -119,16 +119,16 @@ def histogram(values: Sequence[float], deadline: float, unit: str = "ms") -> str
                 f'width="{width - 0.8:.1f}" height="{height:.1f}"/>'
             )
     x = left + (right - left) * deadline / end
-    parts += [_line(x, top - 6, x, bottom, "deadline"), _line(left, bottom, right, bottom, "axis")]
-    parts.append(_text(x - 5, top + 2, f"deadline {deadline:g} {unit}", "tick", "end"))
+    parts += [line(x, top - 6, x, bottom, "deadline"), line(left, bottom, right, bottom, "axis")]
+    parts.append(text(x - 5, top + 2, f"deadline {deadline:g} {unit}", "tick", "end"))
     for tick in linear_ticks(0, end):
-        parts.append(_text(left + (right - left) * tick / end, bottom + 15, f"{tick:g}", "tick", "middle"))
-    parts.append(_text(right, bottom + 31, f"{unit} a call; heights are logarithmic", "tick", "end"))
+        parts.append(text(left + (right - left) * tick / end, bottom + 15, f"{tick:g}", "tick", "middle"))
+    parts.append(text(right, bottom + 31, f"{unit} a call; heights are logarithmic", "tick", "end"))
     late_count = sum(value > deadline for value in values)
     summary = (
         f"Latency of {len(values)} calls, longest {max(values):.1f} {unit}; {late_count} beyond {deadline:g} {unit}"
     )
-    return _svg(bottom + 36, summary, parts)
+    return svg(bottom + 36, summary, parts)
 
 
 def split(parts_of_time: Sequence[tuple[str, float]]) -> str:
@@ -144,7 +144,7 @@ def split(parts_of_time: Sequence[tuple[str, float]]) -> str:
             f"<title>{escape(label)}: {seconds:.1f} s</title></rect>"
         )
         x += width
-    return _svg(16, "Split of the time", drawn)
+    return svg(16, "Split of the time", drawn)
 
 
 def linear_ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -173,7 +173,8 @@ def thin(points: Sequence[tuple[float, float]], at_most: int = 300) -> list[tupl
     return [*points[:-1:step], points[-1]]
 
 
-def _svg(height: float, label: str, parts: Sequence[str]) -> str:
+def svg(height: float, label: str, parts: Sequence[str]) -> str:
+    """A chart of `WIDTH` by `height`; the label tells its content to those who do not see it."""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label, quote=True)}">'
         + "".join(parts)
@@ -181,9 +182,11 @@ def _svg(height: float, label: str, parts: Sequence[str]) -> str:
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """A line; `kind` is its class in the page's style."""
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def text(x: float, y: float, words: str, kind: str, anchor: str = "start") -> str:
+    """A text; `kind` is its class in the page's style."""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from scripts.charts import WIDTH, Bar, Curve, curves, histogram, linear_ticks, log_ticks, split, success_bars, thin
+from isd_core.charts import WIDTH, Bar, Curve, curves, histogram, linear_ticks, log_ticks, split, success_bars, thin
 
 
 def rects(svg, kind):
