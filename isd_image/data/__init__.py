@@ -2,7 +2,8 @@
 
 from isd_image.data.arrays import ImageData, LabelledImages
 from isd_image.data.cached import Cache
+from isd_image.data.cifar import TorchvisionCIFAR10
 from isd_image.data.digits import Digits
 from isd_image.data.folder import Folder
 
-__all__ = ["Cache", "Digits", "Folder", "ImageData", "LabelledImages"]
+__all__ = ["Cache", "Digits", "Folder", "ImageData", "LabelledImages", "TorchvisionCIFAR10"]
