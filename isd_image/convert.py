@@ -15,7 +15,8 @@ from isd_core.errors import InputError
 from isd_core.optimizer import optimizer_tensors
 from isd_image.build import KIND, build_network
 from isd_image.model import ChannelNormaliser, ImageModel
-from isd_image.released import convert, read, weights_of
+from isd_image.released import convert, weights_of
+from isd_image.weights import read_weights
 
 COMPAT = ("exact", "released")
 
@@ -37,7 +38,7 @@ def main(cfg: DictConfig) -> None:
     normaliser = _normaliser(scale, statistics, config["data"]["channels"])
     if compat == "released":
         _mix_clocks(config)
-    released = read(source)
+    released = read_weights(Path(source), "the released network")
     model = ImageModel(build_network(config), normaliser)
     groups = {}
     for name in ("model", "ema"):

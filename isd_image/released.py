@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from isd_core.derivatives import Derivative
@@ -137,17 +136,3 @@ class MixedClock:
     ) -> Tensor:
         """As `Derivative.along`, with the rates of both times multiplied."""
         return self.inner.along(net, x, t, s, cond, dx=dx, dt=self.rate * dt, ds=self.rate * ds, unit=unit, graph=graph)
-
-
-def read(source: str) -> Any:
-    """A released file, as tensors only: nothing in it is executed."""
-    try:
-        return torch.load(source, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"source={source} does not exist; give the released .pt file.") from error
-    except Exception as error:
-        first = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"source={source} cannot be read as plain tensors ({first}). If it holds other objects, keep only its "
-            "`model` and `ema` dicts with torch.save in the environment that wrote it."
-        ) from error

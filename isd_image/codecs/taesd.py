@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from isd_core.errors import InputError
 from isd_image.codecs.base import NetworkCodec, existing, guarded, hash_files
+from isd_image.weights import read_weights
 
 
 class Residual(nn.Module):
@@ -119,13 +119,7 @@ def _load(encoder: Path, decoder: Path) -> nn.ModuleDict:
 
     return nn.ModuleDict(
         {
-            "encoder": build(_state(encoder), 2, no_layer),
-            "decoder": build(_state(decoder), 1, _decoder_between),
+            "encoder": build(read_weights(encoder, "the codec"), 2, no_layer),
+            "decoder": build(read_weights(decoder, "the codec"), 1, _decoder_between),
         }
     )
-
-
-def _state(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from isd_core.errors import InputError
 from isd_image.codecs.base import existing, guarded, hash_files
 from isd_image.codecs.hub import Gaussian
+from isd_image.weights import read_weights
 
 HOW = "Download vavae-imagenet256-f16d32-dinov2.pt of hustvl/vavae-imagenet256-f16d32-dinov2 from the hub."
 WIDTHS = (128, 128, 256, 256, 512)
@@ -50,11 +49,8 @@ def architecture(channels: int, widths: tuple[int, ...]) -> nn.Module:
 
 def load(path: Path, channels: int, widths: tuple[int, ...]) -> nn.Module:
     """The autoencoder with the checkpoint's weights. Parts of it that only training needs are left out."""
-    if path.suffix == ".safetensors":
-        state: Mapping[str, Any] = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
+    state = read_weights(path, "the codec VA-VAE")
+    state = state.get("state_dict", state)
     network = architecture(channels, widths)
     missing, _ = network.load_state_dict(rename(state, len(widths)), strict=False)
     if missing:

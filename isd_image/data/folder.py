@@ -11,8 +11,7 @@ import torch
 from isd_core.errors import InputError
 from isd_core.progress import Progress
 from isd_image.data.arrays import LabelledImages
-from isd_image.data.crop import centre_crop, to_tensor
-from isd_image.data.raw import decode, open_images
+from isd_image.data.raw import open_images
 
 THREADS = 4
 
@@ -42,10 +41,7 @@ class Folder:
         raw = open_images(str(Path(self.root) / part))
 
         def load(i: int) -> torch.Tensor:
-            try:
-                return to_tensor(centre_crop(decode(raw.read(i)), self.size), self.channels)
-            except ValueError as error:
-                raise InputError(f"{raw.source}/{raw.key(i)} cannot be read: {error}. Remove or replace it.") from error
+            return raw.pixels(i, self.size, self.channels)
 
         images = []
         with ThreadPoolExecutor(THREADS) as pool, Progress(len(raw), f"read {part or self.root}", "image") as bar:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from isd_core.errors import InputError
+from isd_image.data.crop import centre_crop, to_tensor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -48,6 +50,8 @@ def decode(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data))
         image.load()
         return image.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise ValueError("it is no image of a known format") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
@@ -83,6 +87,13 @@ class Entries:
         with entry.file.open("rb") as file:
             file.seek(entry.offset)
             return file.read(entry.size)
+
+    def pixels(self, i: int, size: int, channels: int) -> Tensor:
+        """Image i as bytes [channels, size, size] of its centre crop; `InputError` when it cannot be read."""
+        try:
+            return to_tensor(centre_crop(decode(self.read(i)), size), channels)
+        except ValueError as error:
+            raise InputError(f"{self.source}/{self.key(i)} cannot be read: {error}. Remove or replace it.") from error
 
     def digest(self) -> str:
         lines = (f"{e.key}\t{e.size}\t{e.label}\n" for e in self.entries)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from isd_core import files
 from isd_core.errors import InputError
+from isd_image.weights import read_weights
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
@@ -23,10 +24,14 @@ INCEPTION_SHA256 = "6726825d"
 
 
 class Extractor(Protocol):
-    """`name` labels every number; `weights` is a hash of what decides the features; `classes` counts the logits."""
+    """`name` labels every number; `weights` is a hash of what decides the features; `classes` counts the logits.
+
+    `resize` says what happens to an image first.
+    """
 
     name: str
     weights: str
+    resize: str
     classes: int
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]: ...
@@ -40,6 +45,7 @@ class Pixels:
     def __init__(self, side: int | None, limit: int) -> None:
         self.side, self.limit = side, limit
         self.name = "pixels" if side is None else f"pixels{side}"
+        self.resize = "none" if side is None else f"means over {side} x {side} cells"
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         x = images.float() / 127.5 - 1
@@ -55,7 +61,7 @@ class Pixels:
 class DigitPixels:
     """The 64 pixels of a digit, and a support vector machine that was fitted to the real training digits."""
 
-    name, classes = "pixels", 10
+    name, resize, classes = "pixels", "none", 10
 
     def __init__(self, held_out: int, split_seed: int) -> None:
         from sklearn.svm import SVC
@@ -74,17 +80,18 @@ class DigitPixels:
 class CifarResNet:
     """ResNet-20 or -56 for CIFAR-10 with the weights of github.com/akamaster/pytorch_resnet_cifar10; 64 features."""
 
-    classes = 10
+    resize, classes = "none", 10
 
     def __init__(self, depth: int, source: str | None) -> None:
         how = f"Download resnet{depth}-*.th of github.com/akamaster/pytorch_resnet_cifar10 and set extractor.source."
         if source is None or not Path(source).is_file():
             raise InputError(f"extractor=cifar_resnet has no weights: {source} is no file. {how}")
-        state = torch.load(source, map_location="cpu", weights_only=True)["state_dict"]
+        saved = read_weights(Path(source), "extractor=cifar_resnet")
         self._network = ResNet((depth - 2) // 6)
         try:
+            state = saved["state_dict"]
             self._network.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
-        except RuntimeError as error:
+        except (KeyError, RuntimeError) as error:
             raise InputError(f"{source} does not hold a ResNet-{depth} for CIFAR-10: {str(error)[:200]}") from error
         self._network.eval()
         self.name, self.weights = f"resnet{depth}-cifar10", files.sha256(source)
@@ -137,7 +144,7 @@ class ResNet(nn.Module):
 class Inception:
     """torch-fidelity's Inception-v3 with the original TensorFlow weights: the extractor of the FID."""
 
-    name, classes = "inception-v3", 1008
+    name, resize, classes = "inception-v3", "bilinear to 299 x 299 as in TensorFlow 1 (torch-fidelity)", 1008
 
     def __init__(self, source: str | None, device: str) -> None:
         how = (
@@ -166,8 +173,8 @@ class Inception:
 
 
 def describe(extractor: Extractor) -> dict[str, str]:
-    """Name and weights, as they are written beside every number."""
-    return {"name": extractor.name, "weights": extractor.weights}
+    """What decides the features, as it is written beside every number."""
+    return {"name": extractor.name, "weights": extractor.weights, "resize": extractor.resize}
 
 
 def digest(protocol: Any) -> str:

@@ -17,8 +17,7 @@ from isd_core.errors import InputError
 from isd_core.progress import Progress
 from isd_image.data import ImageData
 from isd_image.data.crop import NAME as CROP
-from isd_image.data.crop import centre_crop, to_tensor
-from isd_image.data.raw import decode, open_images
+from isd_image.data.raw import open_images
 from isd_image.metrics.distances import Gaussian
 from isd_image.metrics.extractors import Extractor, describe
 
@@ -60,11 +59,13 @@ def load_reference(path: Path, extractor: Extractor) -> Reference:
         raise InputError(f"reference={path} cannot be read as statistics (npz with mu and sigma): {error}.") from error
     if about is None:  # ADM's published files: Inception statistics without a description
         about = {"source": {"file": path.name, "sha256": files.sha256(path)}, "n": 0, "accuracy": None}
-        about["extractor"] = {"name": "inception-v3", "weights": "unknown"}
-    if about["extractor"]["name"] != extractor.name:
-        raise InputError(
-            f"reference={path} holds features of `{about['extractor']['name']}`, the extractor is `{extractor.name}`."
-        )
+        about["extractor"] = {"name": "inception-v3", "weights": "unknown", "resize": "unknown"}
+    for key, value in describe(extractor).items():
+        if about["extractor"][key] not in (value, "unknown"):
+            raise InputError(
+                f"reference={path} holds features of an extractor with {key} `{about['extractor'][key]}`, the chosen "
+                f"one has `{value}`. Build the statistics again by python -m isd_image.reference."
+            )
     features = torch.from_numpy(arrays["features"]) if "features" in arrays else None
     gaussian = Gaussian(mean.double(), covariance.double(), about["n"])
     return Reference(gaussian, features, about["source"], about["extractor"], about["accuracy"])
@@ -91,14 +92,7 @@ def of_folder(path: str, size: int, channels: int, extractor: Extractor) -> Refe
     with Progress(len(raw), "reference", "image") as bar:
         for start in range(0, len(raw), BATCH):
             part = range(start, min(start + BATCH, len(raw)))
-            try:
-                images = torch.stack([to_tensor(centre_crop(decode(raw.read(i)), size), channels) for i in part])
-            except ValueError as error:
-                raise InputError(
-                    f"{raw.source}: an image between {raw.key(part[0])} and {raw.key(part[-1])} cannot be "
-                    f"read: {error}."
-                ) from error
-            feature, logit = extractor(images)
+            feature, logit = extractor(torch.stack([raw.pixels(i, size, channels) for i in part]))
             features.append(feature)
             logits.append(logit)
             bar.update(len(part))

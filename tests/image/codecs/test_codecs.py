@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from isd_core.errors import InputError
-from isd_image.codecs import KL, TAESD, VAVAE, Identity
+from isd_image.codecs import KL, TAESD, VAVAE, Identity, Tiny
 from isd_image.codecs.taesd import Residual, SoftClamp
 from isd_image.codecs.vavae import architecture, load, translate
 
@@ -57,6 +57,26 @@ def test_latents_that_differ_from_the_config_are_named(tmp_path):
     tiny_pair(tmp_path, 5, False)
     with pytest.raises(InputError, match=r"codec\.channels=4"):
         TAESD("small", str(tmp_path), 4, 2)
+
+
+def test_autoencoder_tiny_from_a_folder(tmp_path):
+    blocks = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+    layers = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
+    diffusers.AutoencoderTiny(latent_channels=4, **blocks, **layers).save_pretrained(tmp_path)
+    codec = Tiny("tiny", str(tmp_path), 4, 2)
+    mean, std = codec.encode(torch.randn(1, 3, 16, 16))
+    assert mean.shape == (1, 4, 8, 8)
+    assert std is None
+    assert codec.decode(mean).shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize("name", ["small_encoder.pth", "small_encoder.safetensors"])
+def test_damaged_weights_are_named(tmp_path, name):
+    tiny_pair(tmp_path, 5, False)
+    (tmp_path / "small_encoder.safetensors").unlink()
+    (tmp_path / name).write_bytes(b"no weights" * 50)
+    with pytest.raises(InputError, match=f"cannot be read from .*{name}"):
+        TAESD("small", str(tmp_path), 5, 2)
 
 
 @pytest.mark.parametrize("codec", [TAESD, VAVAE])

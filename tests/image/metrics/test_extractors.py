@@ -70,6 +70,12 @@ def test_a_cifar_resnet(resnet_file):
     assert sum(p.numel() for p in ResNet(3).parameters()) == 269_722  # the published 0.27M (1512.03385, section 4.2)
 
 
+def test_damaged_weights_are_named(tmp_path):
+    (tmp_path / "resnet20.th").write_bytes(b"no weights" * 50)
+    with pytest.raises(InputError, match=r"cannot be read from .*resnet20\.th"):
+        CifarResNet(20, str(tmp_path / "resnet20.th"))
+
+
 def test_weights_of_another_depth_are_refused(resnet_file):
     with pytest.raises(InputError, match="ResNet-56"):
         CifarResNet(56, str(resnet_file))
@@ -89,8 +95,22 @@ def test_statistics_of_another_extractor_are_refused(tree, tmp_path):
     of_folder(str(tree), 8, 3, Pixels(None, 1000)).save(tmp_path / "stats.npz")
     other = Pixels(None, 1000)
     other.name = "other"
-    with pytest.raises(InputError, match="holds features of `pixels`"):
+    with pytest.raises(InputError, match="an extractor with name `pixels`"):
         load_reference(tmp_path / "stats.npz", other)
+
+
+def test_statistics_of_other_weights_are_refused(tree, tmp_path):
+    of_folder(str(tree), 8, 3, Pixels(None, 1000)).save(tmp_path / "stats.npz")
+    other = Pixels(None, 1000)
+    other.weights = "something else"
+    with pytest.raises(InputError, match="an extractor with weights `none`"):
+        load_reference(tmp_path / "stats.npz", other)
+
+
+def test_an_unreadable_image_of_a_reference_is_named(tree):
+    (tree / "class_1" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"class_1/broken\.png cannot be read"):
+        of_folder(str(tree), 8, 3, Pixels(None, 1000))
 
 
 def test_published_statistics_count_as_inceptions(tmp_path):

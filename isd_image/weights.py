@@ -1,0 +1,32 @@
+"""Files of weights that others wrote."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from isd_core.errors import InputError
+
+
+def read_weights(path: Path, what: str) -> Any:
+    """The tensors of a .safetensors file, or the tensors and plain containers of torch's format; no code in it is run.
+
+    what: the owner of the weights, for messages. Raises `InputError` for a file that is absent or holds anything else.
+    """
+    if not path.is_file():
+        raise InputError(f"The weights of {what} are missing: {path} is no file.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"The weights of {what} cannot be read from {path}: it is damaged, of another format, or holds more than "
+            "plain tensors. Get the file again, or keep its dicts of tensors alone with torch.save in the environment "
+            "that wrote it."
+        ) from error
