@@ -47,6 +47,10 @@ def build_model(config: Mapping[str, Any], data: ImageData) -> ImageModel:
             f"The data has images of shape {list(data.shape)} (channels, height, width) in {data.classes} classes, the "
             f"config says {list(shape)} and {expected['classes']}: correct data.channels, data.size, data.classes."
         )
+    if data.classes == 0 and "null" in config["objective"].get("guidance", {}):
+        raise InputError(
+            "The data has no labels, so guidance has nothing to leave out: add guidance=none or choose other data."
+        )
     torch.manual_seed(seeds.derive(config["seed"], "initial weights"))
     network = build_network(config)
     return ImageModel(network, ChannelNormaliser(*data.statistics()), data.draw)

@@ -19,7 +19,10 @@ from isd_image.encode import EncodeConfig, encode_all
 
 @command("image_cache")
 def main(cfg: DictConfig) -> None:
-    """Encodes images by an autoencoder into memory-mapped shards. Interrupted, the same command goes on."""
+    """Encodes images by an autoencoder into memory-mapped shards.
+
+    Interrupted, the same command goes on; on a finished cache it checks every shard against its hash.
+    """
     fields = resolved(cfg)
     processes, device, max_bad, classes = (fields.pop(key) for key in ("processes", "device", "max_bad", "classes"))
     if not 0 <= max_bad < 1:
@@ -84,7 +87,21 @@ def _finish(out: Path, plan: dict[str, Any], notes: dict[int, ShardNotes], bad: 
         "std": std,
         "shards": shards,
     }
+    if (out / INDEX).exists():
+        _check_unchanged(out, files.read_json(out / INDEX)["shards"], shards)
     files.write_json(out / INDEX, index)
+
+
+def _check_unchanged(out: Path, before: list[dict[str, Any]], now: list[dict[str, Any]]) -> None:
+    """`InputError` for shards of a finished cache that are no longer what was written."""
+    known = {shard["number"]: shard["sha256"] for shard in before}
+    for shard in now:
+        number = shard["number"]
+        if known.get(number, shard["sha256"]) != shard["sha256"]:
+            raise InputError(
+                f"{shard_path(out, number)} is damaged: its SHA-256 is not the one in {INDEX}. Delete the shard and "
+                f"{INDEX}, and run the cache command again."
+            )
 
 
 if __name__ == "__main__":

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
-from PIL import Image
 from torch import Tensor
 
 from isd_core import checkpoint, files
@@ -19,9 +17,11 @@ from isd_image.build import open_checkpoint
 from isd_image.metrics.distances import Gaussian, frechet, inception_score, kernel_distance, precision_recall
 from isd_image.metrics.extractors import Extractor, describe, digest
 from isd_image.metrics.reference import Reference, extract, load_reference, of_folder, of_split
+from isd_image.metrics.samples import read_samples
 from isd_image.sample import plan_of
 
 NAMED_FID = "inception-v3"
+SPLITS = ("train", "held_out")
 
 
 class Sampled(NamedTuple):
@@ -37,10 +37,17 @@ def main(cfg: DictConfig) -> None:
     """Draws samples at each number of evaluations (NFE), or reads some, and compares them with real images."""
     config = resolved(cfg)
     extractor: Extractor = instantiate(config["extractor"])
-    saved = None if config["samples"] is not None else open_checkpoint(config["checkpoint"]).config
-    reference = _reference(config, saved, extractor)
-    sets, samples = _drawn(config, extractor) if config["samples"] is None else _read(config["samples"], extractor)
+    if config["samples"] is None:
+        saved = open_checkpoint(config["checkpoint"]).config
+        reference = _reference(config, saved, extractor, *_pixels(saved))
+        sets, samples = _drawn(config, extractor)
+    else:
+        _check_reference(config["reference"])
+        saved, given = None, read_samples(Path(config["samples"]))
+        reference = _reference(config, saved, extractor, *given.images.shape[1:3])
+        sets, samples = {"given": Sampled(*extract(extractor, given.images), given.labels)}, given.about
     protocol = {
+        "name": f"{_distance(extractor)}, {samples['count']} samples",
         "extractor": describe(extractor),
         "reference": reference.source,
         "samples": samples,
@@ -56,16 +63,24 @@ def main(cfg: DictConfig) -> None:
         print(f"Written: {config['out']}")
 
 
-def _reference(config: dict[str, Any], saved: dict[str, Any] | None, extractor: Extractor) -> Reference:
+def _pixels(saved: dict[str, Any]) -> tuple[int, int]:
+    """Channels and side of the images of a training."""
+    return 1 if saved["data"]["channels"] == 1 else 3, saved["data"]["size"] * saved["codec"]["factor"]
+
+
+def _check_reference(wanted: str) -> None:
+    if wanted in SPLITS:
+        raise InputError(f"reference={wanted} is a split of a checkpoint's data: give a folder or an npz instead.")
+
+
+def _reference(
+    config: dict[str, Any], saved: dict[str, Any] | None, extractor: Extractor, channels: int, size: int
+) -> Reference:
     wanted = str(config["reference"])
-    if wanted in ("train", "held_out"):
-        if saved is None:
-            raise InputError(f"reference={wanted} is a split of a checkpoint's data: give a folder or an npz instead.")
+    if saved is not None and wanted in SPLITS:
         return of_split(instantiate(saved["data"]["source"]).split(wanted), wanted, extractor)
     if wanted.endswith(".npz"):
         return load_reference(Path(wanted), extractor)
-    size = saved["data"]["size"] * saved["codec"]["factor"] if saved else _size_of(config["samples"])
-    channels = 1 if saved and saved["data"]["channels"] == 1 else 3
     return of_folder(wanted, size, channels, extractor)
 
 
@@ -88,45 +103,22 @@ def _drawn(config: dict[str, Any], extractor: Extractor) -> tuple[dict[str, Samp
     return sets, described | {"weights": config["weights"]}
 
 
-def _read(path: str, extractor: Extractor) -> tuple[dict[str, Sampled], dict[str, Any]]:
-    """The same of one set of samples on disk."""
-    if path.endswith(".npz"):
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                array = file["arr_0"]
-                labels = torch.from_numpy(file["arr_1"]) if "arr_1" in file.files else None
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"samples={path} is no npz of samples (arr_0: [N, H, W, C] bytes): {error}.") from error
-        images = torch.from_numpy(array).permute(0, 3, 1, 2)
-        described = {"file": Path(path).name, "count": len(images), "sha256": files.sha256(path)}
-    else:
-        paths = sorted(Path(path).glob("*.png"))
-        if not paths:
-            raise InputError(f"samples={path} holds no PNGs, and is no .npz: give what isd_image.sample wrote.")
-        images = torch.stack([_bytes(p) for p in paths])
-        labels, described = None, {"folder": Path(path).name, "count": len(paths)}
-    features, logits = extract(extractor, images)
-    return {"given": Sampled(features, logits, labels)}, described
-
-
-def _bytes(path: Path) -> Tensor:
-    array = np.array(Image.open(path))
-    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
-
-
-def _size_of(samples: str) -> int:
-    if samples.endswith(".npz"):
-        with np.load(samples, allow_pickle=False) as file:
-            return int(file["arr_0"].shape[1])
-    return Image.open(sorted(Path(samples).glob("*.png"))[0]).height
+def _distance(extractor: Extractor) -> str:
+    """What a Fréchet distance is called: FID belongs to Inception alone."""
+    return "fid" if extractor.name == NAMED_FID else f"frechet[{extractor.name}]"
 
 
 def _measure(sampled: Sampled, reference: Reference, extractor: Extractor) -> dict[str, float]:
     """Every number that the reference and the extractor allow, under names that say which extractor it was."""
     features, logits, labels = sampled
     name = extractor.name
+    if features.shape[1] != len(reference.gaussian.mean):
+        raise InputError(
+            f"The samples have {features.shape[1]} features, the reference {len(reference.gaussian.mean)}: with "
+            f"extractor `{name}` both need images of one size."
+        )
     distance = frechet(Gaussian.of(features), reference.gaussian)
-    result = {"fid" if name == NAMED_FID else f"frechet[{name}]": distance}
+    result = {_distance(extractor): distance}
     if reference.features is not None:
         mean, std = kernel_distance(features, reference.features)
         precision, recall = precision_recall(reference.features, features)
@@ -143,10 +135,11 @@ def _floor(
     config: dict[str, Any], saved: dict[str, Any] | None, extractor: Extractor, reference: Reference
 ) -> dict[str, float]:
     """Real images against real images: held-out ones against the training ones, where the data has both."""
-    if saved is None or str(config["reference"]) != "train" or saved["data"]["source"].get("held_out") is None:
+    source = None if saved is None else instantiate(saved["data"]["source"])
+    if source is None or str(config["reference"]) != "train" or source.held_out is None:
         return {}
-    held_out = of_split(instantiate(saved["data"]["source"]).split("held_out"), "held_out", extractor)
-    result = {f"frechet[{extractor.name}]": frechet(held_out.gaussian, reference.gaussian)}
+    held_out = of_split(source.split("held_out"), "held_out", extractor)
+    result = {_distance(extractor): frechet(held_out.gaussian, reference.gaussian)}
     return result if held_out.accuracy is None else result | {"accuracy": held_out.accuracy}
 
 
@@ -158,7 +151,7 @@ def _print(report: dict[str, Any], what: str) -> None:
     table = [["", *columns]]
     table += [[name, *(f"{v[c]:.4g}" if c in v else "" for c in columns)] for name, v in rows.items()]
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    print(f"{what}; {report['protocol']['samples']['count']} samples; protocol {report['protocol_sha256']}")
+    print(f"{what}; protocol {report['protocol']['name']} ({report['protocol_sha256']})")
     for row in table:
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
 

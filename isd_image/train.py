@@ -12,9 +12,11 @@ from isd_core import checkpoint
 from isd_core.cli import command, resolved
 from isd_core.config import instantiate
 from isd_core.distributed import is_chief
+from isd_core.errors import InputError
 from isd_core.trainer import Trainer
 from isd_core.training import train
 from isd_image.build import KIND, build_model, load_generator
+from isd_image.data import ImageData
 from isd_image.generate import SamplePlan, check_labels
 from isd_image.grid import write_panels
 
@@ -25,6 +27,8 @@ def main(cfg: DictConfig) -> None:
     config = resolved(cfg)
     grids = None if config["grids"] is None else Grids(config)
     data = instantiate(config["data"]["source"]).split("train")
+    if grids is not None:
+        grids.check(data)
     model = build_model(config, data)
     count = sum(p.numel() for p in model.parameters())
     if is_chief():
@@ -45,11 +49,20 @@ class Grids:
 
     def __init__(self, config: dict[str, Any]) -> None:
         fields = config["grids"]
-        instantiate(config["codec"])
+        self.codec = instantiate(config["codec"])
         self.run_dir, self.columns, self.scale = Path(config["run_dir"]), fields["columns"], fields["scale"]
         self.nfe, self.count = tuple(fields["nfe"]), fields["count"]
         self.seed, self.classes = config["seed"], config["data"]["classes"]
         self.plan(0)
+
+    def check(self, data: ImageData) -> None:
+        """Raises `InputError` for data that other weights encoded than those that would decode the samples."""
+        if data.codec_weights != self.codec.weights:
+            raise InputError(
+                f"The data was encoded by weights with the hash {data.codec_weights[:12]}, but the codec "
+                f"`{self.codec.name}` has loaded {self.codec.weights[:12]}: choose the codec and codec.source of the "
+                "cache, or grids=null for a training without pictures."
+            )
 
     def plan(self, step: int) -> SamplePlan:
         """The samples of the checkpoint of `step`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -15,11 +15,13 @@ from isd_core.errors import InputError
 class ImageData(Protocol):
     """A split of images or latents that the trainer draws batches from.
 
-    `shape` is [C, H, W] of what the network sees; `classes` counts the labels, 0 for data without labels.
+    `shape` is [C, H, W] of what the network sees; `classes` counts the labels, 0 for data without labels;
+    `codec_weights` is the hash of the weights that encoded them (`Codec.weights`).
     """
 
     shape: tuple[int, int, int]
     classes: int
+    codec_weights: str
 
     def __len__(self) -> int: ...
 
@@ -49,6 +51,8 @@ class LabelledImages:
     classes: int
     source: str
     mirror: bool = False
+
+    codec_weights: ClassVar[str] = "none"
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels) or len(self.images) == 0:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,10 @@ from torch import Generator, Tensor
 from isd_core.errors import InputError
 from isd_core.files import read_json
 from isd_image.data.arrays import mirror_some
+from isd_image.data.crop import NAME as CROP
 from isd_image.data.shards import FORMAT, INDEX, map_shard, shard_path
+
+WRITTEN = {"codec", "crop", "size", "classes", "images", "shards"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Cache:
     """A folder written by `python -m isd_image.cache`.
 
     codec, factor and size (of a latent) are those that the training expects: a cache of another codec or crop raises
-    `InputError`. For a cache of bytes, `mirror` flips at random; a cache of latents holds its mirrors.
+    `InputError`. For a cache of bytes, `mirror` flips at random; a cache of latents holds its mirrors. Nothing is held
+    out of it.
     """
 
     root: str
@@ -33,16 +37,22 @@ class Cache:
     size: int
     mirror: bool
 
+    held_out: ClassVar[None] = None
+
     def split(self, name: str) -> CachedImages:
         """The images of the cache; it is one split ("train")."""
         if name != "train":
             raise InputError(f"A cache has no `{name}` images: evaluate against a folder of images.")
         index = read_json(Path(self.root) / INDEX)
-        if index.get("format") != FORMAT:
-            raise InputError(f"{self.root}/{INDEX} is no cache of format {FORMAT}. Build it again.")
+        if not isinstance(index, dict) or index.get("format") != FORMAT or not index.keys() >= WRITTEN:
+            raise InputError(f"{self.root}/{INDEX} is no index of a cache of format {FORMAT}. Build it again.")
         found, wanted = index["codec"]["name"], self.codec
         if found != wanted:
             raise InputError(f"{self.root} was encoded by the codec `{found}`, the config says codec `{wanted}`.")
+        if index["crop"] != CROP:
+            raise InputError(
+                f"{self.root} holds images of the crop `{index['crop']}`, this version trains on `{CROP}`."
+            )
         if index["size"] != self.size * self.factor:
             raise InputError(
                 f"{self.root} holds images of {index['size']} pixels, the config expects data.size={self.size} times "
@@ -63,7 +73,7 @@ class CachedImages:
         self._ends = list(accumulate(len(moments) for moments in self._moments))
         if self._ends[-1] != index["images"]:
             raise InputError(f"{root}: the shards hold {self._ends[-1]} images, {INDEX} says {index['images']}.")
-        self.source, self.classes = str(root), index["classes"]
+        self.source, self.classes, self.codec_weights = str(root), index["classes"], index["codec"]["weights"]
         self._variants = self._moments[0].shape[1]
         self._channels = index["codec"]["channels"]
         self._mean, self._std = index["mean"], index["std"]

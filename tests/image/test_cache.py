@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from isd_core.errors import InputError
-from isd_image import cache, encode, train
+from isd_image import cache, encode, evaluate, sample, train
 from isd_image.data import Cache
 from isd_image.data.crop import centre_crop, to_tensor
 from isd_image.data.raw import decode, open_images
@@ -169,12 +169,60 @@ def test_a_cut_off_shard_is_an_error(build, tree, tmp_path):
         opened(tmp_path / "c")
 
 
+def test_a_finished_cache_is_checked_by_the_same_command(build, tree, tmp_path, capsys):
+    out = tmp_path / "c"
+    assert build(tree, out) == 0
+    before = (out / "cache.json").read_bytes()
+    assert build(tree, out) == 0
+    assert (out / "cache.json").read_bytes() == before
+    shard = out / "shard_00001.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    assert build(tree, out) == 2
+    assert "shard_00001.safetensors is damaged" in capsys.readouterr().err
+    assert (out / "cache.json").read_bytes() == before
+
+
+def test_an_index_that_is_none_is_named(build, tree, tmp_path):
+    build(tree, tmp_path / "c")
+    (tmp_path / "c" / "cache.json").write_text('{"format": 1}')
+    with pytest.raises(InputError, match="no index of a cache"):
+        opened(tmp_path / "c")
+
+
+SMALL = ["network.width=16", "network.depth=1", "network.heads=2", "trainer.steps=2", "trainer.batch_size=4"]
+
+
+def test_unlabelled_images_from_cache_to_samples(build, call, tree, tmp_path, capsys):
+    flat = tree / "class_0"
+    assert build(flat, tmp_path / "c") == 0
+    data = ["data=celebahq256", "codec=identity", "data.channels=3", "data.size=16"]
+    words = [*data, f"data.source.root={tmp_path / 'c'}", *SMALL, "trainer.device=cpu", f"run_dir={tmp_path / 'run'}"]
+    assert call(train, "image_train", *words) == 2
+    assert "has no labels" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert call(train, "image_train", *words, "guidance=none") == 0
+    out = tmp_path / "s.npz"
+    assert call(sample, "image_sample", f"checkpoint={tmp_path / 'run'}", f"out={out}", "nfe=[1]", "count=6") == 0
+    measured = [f"samples={out}", f"reference={flat}", "extractor=pixels", "extractor.side=2"]
+    assert call(evaluate, "image_evaluate", *measured) == 0
+
+
+def test_a_codec_of_other_weights_than_the_caches_is_refused(build, call, tree, tmp_path, monkeypatch, capsys):
+    build(tree, tmp_path / "c")
+    monkeypatch.setattr("isd_image.codecs.Identity.weights", "something else")
+    data = ["data=imagenet32", "data.size=16", "data.classes=3", f"data.source.root={tmp_path / 'c'}"]
+    assert call(train, "image_train", *data, *SMALL, f"run_dir={tmp_path / 'run'}") == 2
+    assert "encoded by weights with the hash none" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_training_from_a_cache(build, call, tree, tmp_path):
     build(tree, tmp_path / "c")
-    small = ["network.width=16", "network.depth=1", "network.heads=2", "trainer.steps=2", "trainer.batch_size=4"]
     data = ["data=imagenet32", "data.size=16", "data.classes=3", f"data.source.root={tmp_path / 'c'}"]
     run_dir = tmp_path / "run"
-    assert call(train, "image_train", *data, *small, "trainer.device=cpu", f"run_dir={run_dir}") == 0
+    assert call(train, "image_train", *data, *SMALL, "trainer.device=cpu", f"run_dir={run_dir}") == 0
     saved = load_file(next(run_dir.glob("checkpoints/*/model.safetensors")))
     index = json.loads((tmp_path / "c" / "cache.json").read_text())
     np.testing.assert_allclose(saved["normaliser.mean"], index["mean"], rtol=1e-6)

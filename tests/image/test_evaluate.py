@@ -114,16 +114,70 @@ def test_statistics_of_a_folder_by_the_command(call, tree, tmp_path, capsys):
     [
         (["checkpoint=nowhere"], "There is no checkpoint at nowhere"),
         (["samples=nowhere", "reference=train"], "is a split of a checkpoint's data"),
-        (["samples=nowhere", "reference=stats.npz"], r"reference=stats.npz cannot be read"),
+        (["reference=stats.npz"], r"reference=stats.npz cannot be read"),
         (["samples=x.npz", "extractor=inception"], "has no weights"),
     ],
 )
-def test_bad_input_is_explained(measure, capsys, overrides, message):
-    assert measure(*overrides) == 2
+def test_bad_input_is_explained(measure, run_dir, capsys, overrides, message):
+    given = [] if overrides[0].startswith("checkpoint") else [f"checkpoint={run_dir}"]
+    assert measure(*given, *overrides) == 2
     assert message in capsys.readouterr().err
 
 
-def test_samples_that_are_missing_are_named(measure, tmp_path, capsys):
-    save_digits_reference(tmp_path / "r.npz")
-    assert measure(f"samples={tmp_path}/none", f"reference={tmp_path / 'r.npz'}") == 2
-    assert "holds no PNGs" in capsys.readouterr().err
+def no_png(folder):
+    return "nothing"
+
+
+def a_damaged_png(folder):
+    (folder / "0.png").write_bytes(b"no picture")
+    return "."
+
+
+def pngs_of_two_sizes(folder):
+    for side in (8, 9):
+        Image.new("L", (side, 8)).save(folder / f"{side}.png")
+    return "."
+
+
+def an_npz_of_something_else(folder):
+    np.savez(folder / "s.npz", x=np.zeros(3))
+    return "s.npz"
+
+
+def an_npz_of_floats(folder):
+    np.savez(folder / "s.npz", arr_0=np.zeros((4, 8, 8, 1)))
+    return "s.npz"
+
+
+def an_npz_with_too_few_labels(folder):
+    np.savez(folder / "s.npz", arr_0=np.zeros((4, 8, 8, 1), np.uint8), arr_1=np.zeros(3, np.int64))
+    return "s.npz"
+
+
+def an_npz_of_larger_images(folder):
+    np.savez(folder / "s.npz", arr_0=np.zeros((4, 9, 9, 1), np.uint8))
+    return "s.npz"
+
+
+BAD_SAMPLES = {
+    no_png: "holds no PNGs",
+    a_damaged_png: "0.png cannot be read",
+    pngs_of_two_sizes: "expected one shape",
+    an_npz_of_something_else: "no npz of samples",
+    an_npz_of_floats: "expected bytes",
+    an_npz_with_too_few_labels: "labels (arr_1) of shape [3]",
+    an_npz_of_larger_images: "81 features, the reference 64",
+}
+
+
+@pytest.mark.parametrize("make", BAD_SAMPLES)
+def test_samples_that_cannot_be_used_are_named(make, measure, tmp_path, capsys):
+    np.savez(tmp_path / "r.npz", mu=np.zeros(64), sigma=np.eye(64), about=json.dumps(ABOUT))
+    (tmp_path / "s").mkdir()
+    samples = tmp_path / "s" / make(tmp_path / "s")
+    assert measure(f"samples={samples}", f"reference={tmp_path / 'r.npz'}", "extractor=pixels") == 2
+    assert BAD_SAMPLES[make] in capsys.readouterr().err
+
+
+ABOUT = {"source": {}, "n": 100, "accuracy": None}
+ABOUT["extractor"] = {"name": "pixels", "weights": "none", "resize": "none"}
