@@ -1,123 +1,106 @@
-"""`python -m isd_policy.run`: a policy in a control loop, simulated robot time against the wall clock."""
+"""`python -m isd_policy.run`: a policy in a control loop, against the wall clock or with a simulated latency."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from gymnasium.spaces import Box
 from omegaconf import DictConfig
 
-from envs.gym_env import SimulatedTask
-from envs.spec import Spec
-from isd_core import seeds
 from isd_core.cli import command, resolved
+from isd_core.errors import InputError
 from isd_core.files import write_json
 from isd_core.sampling import check_nfe
 from isd_policy.acting import check_start
-from isd_policy.control import ControlLoop, LoopReport
+from isd_policy.deploy import report as loop_report
+from isd_policy.deploy.drive import against_the_clock, sweep, table
+from isd_policy.deploy.guards import Guards
+from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.simulated import guards_of
 from isd_policy.settings import check_positive, check_whole
 from isd_policy.simulation import Simulation, open_simulation
 
-
-class SimulatedRobot:
-    """A simulated task as the loop's robot: episode i starts from the stream (seed, "run", i)."""
-
-    def __init__(self, spec: Spec, max_steps: int, seed: int) -> None:
-        self.env = SimulatedTask(**spec.to_dict())
-        self.max_steps, self.seed = max_steps, seed
-        space = self.env.action_space
-        assert isinstance(space, Box)
-        self.low, self.high = space.low, space.high
-        self.delta = spec.goal == "delta"
-        self.grippers = np.arange(6, len(self.low), 7)
-        self.episodes = self.successes = 0
-        self.reset()
-
-    def reset(self) -> None:
-        self._obs, _ = self.env.reset(seed=seeds.derive(self.seed, "run", self.episodes))
-        self.episodes += 1
-        self._steps, self._success = 0, False
-        self._last = np.zeros_like(self.low)
-
-    def read(self) -> Mapping[str, np.ndarray]:
-        return self._obs
-
-    def write(self, action: np.ndarray) -> None:
-        self._obs, _, self._success, _, _ = self.env.step(action)
-        self._last, self._steps = action, self._steps + 1
-        self.successes += self._success
-
-    def hold(self) -> np.ndarray:
-        """No displacement (delta goals) or the last pose, with the grippers as they are."""
-        if not self.delta:
-            return self._last
-        action = np.zeros_like(self._last)
-        action[self.grippers] = self._last[self.grippers]
-        return action
-
-    def ended(self) -> bool:
-        return self._success or self._steps >= self.max_steps
-
-    def close(self) -> None:
-        """Closes the environment."""
-        self.env.close()
-
-
-def drive(
-    simulation: Simulation, *, rate: float, seconds: float, nfe: int, start: str, seed: int
-) -> tuple[LoopReport, dict[str, Any]]:
-    """Drives the simulated robot for `seconds` of its time, one control step a tick, `rate` ticks a second.
-
-    Returns the loop's report and the content of the result file.
-    """
-    simulation.policy.nfe, simulation.policy.start = check_nfe(nfe), check_start(start)
-    robot = SimulatedRobot(simulation.env, simulation.max_steps, seed)
-    try:
-        loop = ControlLoop(robot, simulation.policy, 1 / rate, seed=seed)
-        loop.warm_up()
-        robot.episodes = robot.successes = 0
-        report = loop.run(max(1, round(seconds * simulation.env.control_freq)))
-    finally:
-        robot.close()
-    content = (
-        simulation.description()
-        | report.to_dict()
-        | {
-            "simulated_seconds": report.ticks / simulation.env.control_freq,
-            "successes": robot.successes,
-            "nfe": nfe,
-            "sampler_start": start,
-            "seed": seed,
-            "max_steps": simulation.max_steps,
-        }
-    )
-    return report, content
+LOOP = ("rate", "mode", "blend", "lead", "patience", "hold", "stale", "watchdog", "warm_up", "seed")
+GUARDS = ("rate_limit", "workspace")
 
 
 @command("policy_run")
 def main(cfg: DictConfig) -> None:
-    """Drives the simulated robot by a policy at a fixed rate against the wall clock; reports latencies and misses."""
+    """Drives the simulated robot by a policy at a fixed rate; reports latencies, misses and what happened.
+
+    With inference_delay_ms it runs in simulated time instead and compares ways to cope with latency.
+    """
     config = resolved(cfg)
     check_positive(config, "rate", "seconds")
-    check_whole(config, "seed", least=0)
+    check_whole(config, "seed", "blend", least=0)
+    check_whole(config, "episodes")
     check_nfe(config["nfe"])
+    settings = Settings(**{key: config[key] for key in LOOP})
+    delays = delays_of(config["inference_delay_ms"])
     simulation = open_simulation(config)
-    options = {key: config[key] for key in ("rate", "seconds", "nfe", "start", "seed")}
-    report, content = drive(simulation, **options)
-    latency = content["latency_ms"]
+    simulation.policy.nfe, simulation.policy.start = config["nfe"], check_start(config["start"])
+    guards = guards_of(simulation.env, config["rate_limit"], config["workspace"])
+    if delays is None:
+        drive(simulation, guards, settings, config)
+    else:
+        compare(simulation, guards, settings, delays, config)
+
+
+def drive(simulation: Simulation, guards: Guards, settings: Settings, config: Mapping[str, Any]) -> None:
+    """Against the wall clock. What happened is printed before anything is written, so that a full disk hides nothing.
+
+    Raises `RuntimeError` when the robot had to be stopped.
+    """
+    report, content = against_the_clock(simulation, config["seconds"], guards, settings)
+    content = described(simulation, config) | content
     print(
-        f"{simulation.title}, {config['nfe']} NFE at {config['rate']:g} Hz: {report.misses} of {report.ticks} "
-        f"deadlines missed; policy {latency['p50']:.1f} ms p50, {latency['p95']:.1f} p95, {latency['p99']:.1f} p99, "
-        f"{latency['max']:.1f} max over {len(report.policy)} calls; {content['successes']} successes, {report.resets} "
-        f"resets (disarmed); {report.clipped} actions clipped, {report.rejected} chunks rejected."
+        f"{simulation.title}, {config['nfe']} NFE at {config['rate']:g} Hz: {report.sentence()}; "
+        f"{content['successes']} successes, {content['resets']} resets (disarmed)."
     )
+    written = []
     if config["out"] is not None:
         write_json(config["out"], content)
-        print(f"Written: {config['out']}.")
+        written.append(config["out"])
+    if config["report"] is not None:
+        loop_report.write(config["report"], content)
+        written.append(config["report"])
+    if written:
+        print(f"Written: {', '.join(map(str, written))}.")
     if report.fault is not None:
-        raise RuntimeError(f"The loop stopped: {report.fault}.")
+        raise RuntimeError(f"The robot was stopped: {report.fault}.")
+
+
+def compare(
+    simulation: Simulation, guards: Guards, settings: Settings, delays: list[float], config: Mapping[str, Any]
+) -> None:
+    """In simulated time, for each delay and each way to cope with it."""
+    rows = sweep(simulation, delays, config["episodes"], guards, settings, config["blend"])
+    print(f"{simulation.title}, {config['nfe']} NFE at {config['rate']:g} Hz, cap {simulation.max_steps} steps:")
+    print(table(rows))
+    if config["out"] is not None:
+        write_json(config["out"], described(simulation, config) | {"rows": rows})
+        print(f"Written: {config['out']}.")
+
+
+def described(simulation: Simulation, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result file says about the run."""
+    return simulation.description() | {
+        "nfe": config["nfe"],
+        "sampler_start": config["start"],
+        "seed": config["seed"],
+        "max_steps": simulation.max_steps,
+        "loop": {key: config[key] for key in (*LOOP, *GUARDS)},
+    }
+
+
+def delays_of(given: Any) -> list[float] | None:
+    """The delays (ms) of a field that holds a number, a list of them, or None."""
+    if given is None:
+        return None
+    delays = given if isinstance(given, list) else [given]
+    if not delays or any(isinstance(d, bool) or not isinstance(d, int | float) or not 0 <= d < 1e9 for d in delays):
+        raise InputError(f"inference_delay_ms={given}: expected one or more numbers of at least 0, such as [0,50,200].")
+    return [float(delay) for delay in delays]
 
 
 if __name__ == "__main__":
