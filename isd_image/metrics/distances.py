@@ -12,6 +12,7 @@ from isd_core import seeds
 from isd_core.errors import InputError
 
 KID_SUBSETS, KID_SIZE = 100, 1000
+FIDELITY_SEED = 2020  # of torch-fidelity's order
 NEIGHBOURS = 3
 
 
@@ -87,9 +88,15 @@ def _inside(points: Tensor, manifold: Tensor, rows: int = 1024) -> float:
 
 
 def inception_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
-    """exp E KL(p(y|x) | p(y)) (1606.03498): mean and std over `splits` consecutive parts of logits [n, K]."""
+    """exp E KL(p(y|x) | p(y)) (1606.03498): mean and std over `splits` parts of logits [n, K].
+
+    The parts are those of torch-fidelity: its random order, the same for every set of n, cut at i n / splits.
+    """
+    n, splits = len(logits), min(splits, len(logits))
+    shuffled = logits[np.random.RandomState(FIDELITY_SEED).permutation(n)].double()
     scores = []
-    for part in logits.double().chunk(min(splits, len(logits))):
+    for i in range(splits):
+        part = shuffled[i * n // splits : (i + 1) * n // splits]
         p = part.softmax(1)
         marginal = p.mean(0, keepdim=True)
         scores.append(float((p * (p.clamp_min(1e-300).log() - marginal.clamp_min(1e-300).log())).sum(1).mean().exp()))

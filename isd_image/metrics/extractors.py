@@ -160,6 +160,7 @@ class Inception:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ImportError as error:
             raise InputError("extractor=inception needs torch-fidelity: pip install 'isd-flow[eval]'.") from error
+        read_weights(Path(source), "extractor=inception")  # torch-fidelity's own reading would run code in the file
         from isd_core.trainer import pick_device
 
         self._device = pick_device(device)
