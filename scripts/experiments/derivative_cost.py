@@ -23,18 +23,14 @@ if not __package__:  # run as a file: imports start at the repository
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from isd_core.cli import compose_config, resolved
-from isd_core.config import instantiate
 from isd_core.derivatives import CentralDifference, Derivative, ExactJVP
 from isd_core.network import Cond
-from isd_core.objectives.eulerian import Eulerian
 from isd_core.trainer import pick_device
-from isd_image.build import build_network as build_image_network
-from isd_policy.build import build_network as build_policy_network
 from scripts.experiments import command, tables
 from scripts.experiments.cells import run_cells
+from scripts.experiments.heads import example
 from scripts.experiments.memory import peak_bytes
 from scripts.experiments.tables import number
 
@@ -44,10 +40,8 @@ DERIVATIVES: dict[str, Derivative] = {
     "difference": CentralDifference(),
     "difference in bfloat16": CentralDifference(eps=0.02, precision="autocast"),
 }
-OBSERVATIONS, ACTION = {"object": 10, "robot": 9}, 7  # sizes of Lift
 QUICK_NETWORKS = ("unet1d_small", "dit_digits")
 REPEATS = 5
-HEAD_STD = 0.02  # of random weights where a network starts at zero: an untrained DiT's derivative would be 0
 
 
 @dataclass(frozen=True)
@@ -68,58 +62,35 @@ class CostCell:
         return f"{self.network}-{self.derivative}-{self.precision}-{mode}-{self.batch}-{self.device}".replace(" ", "_")
 
 
-def build(name: str) -> tuple[nn.Module, tuple[int, ...], Cond, Eulerian]:
-    """A network of either head by its config's name, the shape of a sample, the conditioning of one, and iSD."""
-    data = "digits" if name == "dit_digits" else "imagenet256"
-    words = [f"network={name}", f"data={data}", "run_dir=unused", "guidance=none"]
-    config = resolved(compose_config("image_train", words))
-    if config["network"]["_target_"].startswith("isd_policy."):
-        return _policy_network(name)
-    sizes, one = config["data"], {"label": torch.zeros(1, dtype=torch.long)}
-    shape = (sizes["channels"], sizes["size"], sizes["size"])
-    return build_image_network(config), shape, one, instantiate(config["objective"])
-
-
-def _policy_network(name: str) -> tuple[nn.Module, tuple[int, ...], Cond, Eulerian]:
-    config = resolved(compose_config("policy_train", ["data=unused", f"network={name}"]))
-    config["schema"] = {"observations": OBSERVATIONS, "action": ACTION}
-    horizons = config["horizons"]
-    one = {"obs": torch.zeros(1, horizons["observation"] * sum(OBSERVATIONS.values()))}
-    return build_policy_network(config), (horizons["prediction"], ACTION), one, instantiate(config["objective"])
-
-
 def measure(cell: CostCell, out: Path) -> dict[str, Any]:
     """Error, seconds and memory of the cell; "refused": the first line of the error where torch cannot do it."""
-    torch.manual_seed(0)
-    net, shape, one, objective = build(cell.network)
-    for parameter in net.parameters():
-        if not bool(parameter.any()):
-            nn.init.normal_(parameter, std=HEAD_STD)
-    device, rng = pick_device(cell.device), torch.Generator().manual_seed(0)
-    x, dx = (torch.randn(cell.batch, *shape, generator=rng).to(device) for _ in range(2))
-    s, t = (torch.rand(2, cell.batch, generator=rng) * objective.path.T).sort(0).values.to(device)
-    cond = {key: value.expand(cell.batch, *value.shape[1:]).contiguous().to(device) for key, value in one.items()}
-    net = net.to(device)
+    device, made = pick_device(cell.device), example(cell.network, "isd", cell.batch)
+    objective = replace(made.objective, derivative=DERIVATIVES[cell.derivative])
+    net, x = made.net.to(device), made.x.to(device)
+    cond = {key: value.to(device) for key, value in made.cond.items()}
+    rng = torch.Generator(device).manual_seed(0)
+    dx = torch.randn(x.shape, generator=rng, device=device)
+    s, t = (torch.rand(2, cell.batch, generator=rng, device=device) * objective.path.T).sort(0).values
     reference = copy.deepcopy(net).double()
-    if cell.compiled:
-        net.compile()
-    objective = replace(objective, derivative=DERIVATIVES[cell.derivative])
+    compiled: Callable[..., Any] = torch.compile if cell.compiled else lambda function: function
     autocast = torch.autocast(device.type, torch.bfloat16) if cell.precision == "bfloat16" else nullcontext()
-    fixed = torch.Generator(device=device)
+    called = compiled(lambda: net(x, t, s, cond))
+    along, loss = compiled(objective.derivative.along), compiled(objective.loss)
 
     @torch.no_grad()
     def forward() -> Tensor:
-        result: Tensor = net(x, t, s, cond)
+        result: Tensor = called()
         return result
 
     def derivative() -> Tensor:
-        return objective.derivative.along(net, x, t, s, cond, dx=dx, dt=1.0)
+        result: Tensor = along(net, x, t, s, cond, dx=dx, dt=1.0)
+        return result
 
     def step() -> Tensor:
         net.zero_grad(set_to_none=True)
-        loss = objective(net, x, cond, fixed.manual_seed(0), 0).loss
-        loss.backward()
-        return loss
+        result: Tensor = loss(net, objective.draw(x, cond, rng.manual_seed(0), 0)).loss
+        result.backward()
+        return result
 
     with torch.no_grad():
         wide = x.double(), t.double(), s.double(), _double(cond)

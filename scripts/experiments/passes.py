@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -19,13 +19,15 @@ class Passes:
     """Forward passes of a step, in batches (rows through a network / rows of the batch).
 
     graded: with a graph, so that a backward pass follows; ungraded: without; derivative, graded_derivative: the passes
-    that a finite difference takes (an exact derivative counts as one), without and with a graph.
+    that a finite difference takes (an exact derivative counts as one), without and with a graph. calls: the rows of
+    each call of a network, and whether it had a graph.
     """
 
     graded: float = 0.0
     ungraded: float = 0.0
     derivative: float = 0.0
     graded_derivative: float = 0.0
+    calls: list[tuple[int, bool]] = field(default_factory=list)
 
     @property
     def total(self) -> float:
@@ -56,8 +58,8 @@ def count_passes(objective: Any, net: nn.Module, x: Tensor, cond: Cond, rng: Gen
         objective = replace(objective, derivative=flagged)
 
     def count(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        share = len(inputs[0]) / len(x)
-        graded = torch.is_grad_enabled()
+        share, graded = len(inputs[0]) / len(x), torch.is_grad_enabled()
+        passes.calls.append((len(inputs[0]), graded))
         if flagged is not None and flagged.running:
             if graded:
                 passes.graded_derivative += share
@@ -79,9 +81,9 @@ def _networks(node: Any) -> Iterator[nn.Module]:
     """The networks in an objective's fields: a teacher's."""
     if not is_dataclass(node):
         return
-    for field in fields(node):
-        value = getattr(node, field.name)
-        if isinstance(value, nn.Module) and field.name == "net":
+    for part in fields(node):
+        value = getattr(node, part.name)
+        if isinstance(value, nn.Module) and part.name == "net":
             yield value
         else:
             yield from _networks(value)

@@ -27,15 +27,14 @@ from isd_core.objectives.base import Objective
 from isd_core.paths import Linear
 from isd_core.paths import Path as GaussianPath
 from isd_core.sampling import Sampler
-from isd_core.velocities import Teacher
 from scripts.experiments import metrics
+from scripts.experiments.heads import TEACHERS_PLACE, taught
 from scripts.experiments.passes import Passes, count_passes
 
 NFE = (1, 2, 4, 8)
 LAST = 1000  # steps of the run whose last step is counted
 FAR = 0.4
 GROUPS = 8
-TEACHER = "isd_core.velocities.teacher"
 POINTS = (0.0, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
 SAMPLES = {"energy": 3000, "residual": 4096, "steepness": 512}
 DATA = {
@@ -88,23 +87,16 @@ class Setup:
 def build(cell: ToyCell, steps: int, out: Path) -> Setup:
     """The cell's parts for a run of `steps` steps. The first weights depend on the seed alone."""
     words = [f"objective={cell.objective}", f"trainer.steps={steps}", *cell.overrides]
-    teacher = cell.teacher and weights_file(out, cell.teacher)
-    slot = {"distill": "target", "distill_lagrangian": "velocity"}.get(cell.objective)
-    if slot is not None:
-        words.append(f"objective.{slot}.checkpoint='{teacher}'")
+    if cell.teacher:
+        words.append(f"objective.{TEACHERS_PLACE[cell.objective]}.checkpoint='{weights_file(out, cell.teacher)}'")
     config = resolved(compose_config("experiment_toy", words))
     path = instantiate(config["path"])
     torch.manual_seed(seeds.derive(cell.seed, "initial weights"))
     net = _network(cell, config, path)
-    objective, extra = dict(config["objective"]), {}
-    if teacher:
-        taught = _network(cell, config, path)
-        taught.load_state_dict(load_file(teacher))
-        for name in [key for key, value in objective.items() if isinstance(value, dict)]:
-            if objective[name].get("_target_") == TEACHER:
-                del objective[name]
-                extra[name] = Teacher(taught.eval().requires_grad_(False))
-    return Setup(config, path, instantiate(objective, **extra), net, instantiate(config["sampler"]))
+    teacher = _network(cell, config, path)
+    if cell.teacher:
+        teacher.load_state_dict(load_file(weights_file(out, cell.teacher)))
+    return Setup(config, path, taught(config["objective"], teacher), net, instantiate(config["sampler"]))
 
 
 def _network(cell: ToyCell, config: Mapping[str, Any], path: GaussianPath) -> nn.Module:

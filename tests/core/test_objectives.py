@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from isd_core.closed_form import Gaussian
@@ -106,23 +107,29 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+class Radial(nn.Module):
+    """F = a(|x|, t, s) x: what a ring's flow map is by symmetry, so that a few steps learn it."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.a = MLP(1, clock=path.clock, width=32, depth=2, max_frequency=1.0)
+
+    def forward(self, x, t, s, cond):
+        return self.a(x.norm(dim=1, keepdim=True), t, s) * x
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize(
-    "path, steps", [(Linear(), 10_000), (Trigonometric(), 20_000)], ids=["linear", "trigonometric"]
-)
+@pytest.mark.parametrize("path, steps", [(Linear(), 1500), (Trigonometric(), 2500)], ids=["linear", "trigonometric"])
 def test_a_ring_keeps_its_radius_in_1_2_and_4_steps(path, steps):
-    """2-D ring of radius 1.2: what a clock mismatch or a per-sample adaptive weight get wrong by 10 %.
-
-    The trigonometric path takes longer: off the diagonal its target is driven by cos(t - s), which reaches 0.
-    """
+    """2-D ring of radius 1.2. With dF/dt taken per unit of another clock (`isd_image.released.MixedClock`) the
+    trigonometric path ends at 0.73 of the radius in one step."""
     rng = torch.Generator().manual_seed(3)
     torch.manual_seed(3)
-    net = MLP(2, clock=path.clock, width=64)
-    objective = Eulerian(path, times=BetaPair(0.5, 0.8))
+    net, objective = Radial(path), Eulerian(path)
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    ema = EMA(net, ConstantDecay(0.998))
+    ema = EMA(net, ConstantDecay(0.99))
     for step in range(steps):
         angle = 2 * torch.pi * torch.rand(256, generator=rng)
         x = 1.2 * torch.stack([angle.cos(), angle.sin()], dim=1)

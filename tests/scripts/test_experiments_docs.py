@@ -9,9 +9,8 @@ import torch
 from isd_core import cli
 from isd_core.config import instantiate
 from isd_core.mlp import MLP
-from isd_core.velocities import Teacher
+from scripts.experiments.heads import TEACHERS_PLACE, taught
 from scripts.experiments.passes import count_passes
-from scripts.experiments.toy_cells import TEACHER
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "objectives.md").read_text()
@@ -22,14 +21,11 @@ LAST = 9_999  # the step at which curricula have ended
 
 
 def objective(name):
-    slot = {"distill": "target", "distill_lagrangian": "velocity"}.get(name)
-    words = ["data=unused", f"objective={name}", *([f"objective.{slot}.checkpoint=unused"] if slot else [])]
+    place = TEACHERS_PLACE.get(name)
+    words = ["data=unused", f"objective={name}", *([f"objective.{place}.checkpoint=unused"] if place else [])]
     config = cli.resolved(cli.compose_config("policy_train", words))
-    path, fields = instantiate(config["path"]), dict(config["objective"])
-    teacher = Teacher(MLP(2, clock=path.clock, width=8, depth=1))
-    taught = [key for key, value in fields.items() if isinstance(value, dict) and value.get("_target_") == TEACHER]
-    plain = {key: value for key, value in fields.items() if key not in taught}
-    return path, instantiate(plain, **dict.fromkeys(taught, teacher))
+    path = instantiate(config["path"])
+    return path, taught(config["objective"], MLP(2, clock=path.clock, width=8, depth=1))
 
 
 def test_every_objective_has_a_row():

@@ -1,0 +1,94 @@
+"""Networks of both heads with any objective and a random batch, for measurements that need no data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isd_core.cli import CONFIGS, compose_config, resolved
+from isd_core.config import instantiate
+from isd_core.errors import InputError
+from isd_core.network import Cond
+from isd_core.objectives.base import Objective
+from isd_core.velocities import Teacher
+from isd_image.build import build_network as build_image_network
+from isd_policy.build import build_encoder
+from isd_policy.build import build_network as build_policy_network
+
+OBSERVATIONS, ACTION = {"object": [10], "robot": [9]}, 7  # sizes of Lift
+TEACHER = "isd_core.velocities.teacher"
+TEACHERS_PLACE = {"distill": "target", "distill_lagrangian": "velocity"}
+HEAD_STD = 0.02  # of random weights where a network starts at zero: an untrained DiT's derivative would be 0
+
+
+@dataclass(frozen=True)
+class Example:
+    """A network, an objective on it, data x [B, ...] and conditioning."""
+
+    net: nn.Module
+    objective: Any
+    x: Tensor
+    cond: Cond
+
+
+def objectives(policies: bool) -> list[str]:
+    """The names of configs/objective, with or without those that are for policies alone."""
+    names = sorted(path.stem for path in (CONFIGS / "objective").glob("*.yaml"))
+    return [name for name in names if policies or "isd_policy" not in _source(name)]
+
+
+def _source(name: str) -> str:
+    return (CONFIGS / "objective" / f"{name}.yaml").read_text()
+
+
+def is_policy(network: str) -> bool:
+    """Whether a name of configs/network is of a policy's network; `InputError` for an unknown one."""
+    target = resolved(compose_config("image_train", [f"network={network}", "run_dir=unused"]))["network"]["_target_"]
+    return str(target).startswith("isd_policy.")
+
+
+def example(network: str, objective: str, batch: int, words: Sequence[str] = ()) -> Example:
+    """A network of either head by its config's name, an objective by its own, and a random batch.
+
+    words: further overrides. A teacher is a copy of the network. Raises `InputError` for an objective of policies on a
+    network of images.
+    """
+    torch.manual_seed(0)
+    words = [f"network={network}", f"objective={objective}", "run_dir=unused", *_teacher_word(objective), *words]
+    if is_policy(network):
+        config = resolved(compose_config("policy_train", ["data=unused", *words]))
+        config["schema"] = {"observations": OBSERVATIONS, "action": ACTION}
+        net = build_policy_network(config)
+        shape: tuple[int, ...] = (config["horizons"]["prediction"], ACTION)
+        cond = {"obs": torch.randn(batch, build_encoder(config).size)}
+    else:
+        if objective not in objectives(policies=False):
+            raise InputError(f"objective={objective} is for policies, network={network} is for images.")
+        data = "digits" if network == "dit_digits" else "imagenet256"
+        config = resolved(compose_config("image_train", [f"data={data}", "guidance=none", *words]))
+        net, sizes = build_image_network(config), config["data"]
+        shape = (sizes["channels"], sizes["size"], sizes["size"])
+        cond = {"label": torch.arange(batch) % max(1, sizes["classes"])}
+    for parameter in net.parameters():
+        if not bool(parameter.any()):
+            nn.init.normal_(parameter, std=HEAD_STD)
+    return Example(net, taught(config["objective"], copy.deepcopy(net)), torch.randn(batch, *shape), cond)
+
+
+def _teacher_word(objective: str) -> list[str]:
+    place = TEACHERS_PLACE.get(objective)
+    return [] if place is None else [f"objective.{place}.checkpoint=unused"]
+
+
+def taught(config: Mapping[str, Any], teacher: nn.Module) -> Objective:
+    """The objective of a config, with `teacher`, which is frozen, where it names a teacher's checkpoint."""
+    places = [key for key, value in config.items() if isinstance(value, Mapping) and value.get("_target_") == TEACHER]
+    plain = {key: value for key, value in config.items() if key not in places}
+    frozen = Teacher(teacher.eval().requires_grad_(False)) if places else None
+    objective: Objective = instantiate(plain, **dict.fromkeys(places, frozen))
+    return objective
