@@ -59,6 +59,7 @@ class EMA:
         for key in current.keys() - set(averaged):
             average[key].copy_(current[key])
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Puts back a saved average of the same module."""
+    def restore(self, state: Mapping[str, Tensor], updates: int) -> None:
+        """Puts back a saved average of the same module, after so many updates."""
         self.state = {key: divided(value, self.state[key]) for key, value in state.items()}
+        self.updates = updates

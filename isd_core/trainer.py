@@ -60,7 +60,8 @@ class TrainerConfig:
     """The `trainer` config group. Times are counted in optimiser steps.
 
     batch_size counts the samples of a step over all processes and all `accumulate` parts. shard="full" divides weights,
-    gradients, optimiser and average among the processes; checkpoints are the same as without.
+    gradients, optimiser and averages among the processes; checkpoints are the same as without. `ema` is the average
+    that is sampled by default, `averages` are further ones by name, kept as ema_<name>.
     """
 
     steps: int
@@ -75,6 +76,7 @@ class TrainerConfig:
     warmup: int = 500
     clip_norm: float = 1.0
     ema: DecayLaw = field(default_factory=PowerDecay)
+    averages: Mapping[str, DecayLaw] = field(default_factory=dict)
     log_every: int = 50
     diagnose_every: int = 0
     checkpoint_every: int = 1000
@@ -107,8 +109,8 @@ class TrainerConfig:
 class LossModule(nn.Module):
     """Batch to loss, network inside: what data-parallel wrappers wrap, so that extra passes never see the wrapper.
 
-    keep_casts: cast the weights to the type of `autocast` once for all passes. For divided weights it must be off: their
-    gradients are reduced after the pass that they were gathered for, and those of a cast from an earlier pass come later.
+    keep_casts: cast the weights to the type of `autocast` once for all passes. Off for divided weights: their gradients
+    are reduced after the pass that they were gathered for, and those of a cast from an earlier pass come too late.
     """
 
     def __init__(
@@ -220,7 +222,8 @@ class Trainer:
                 part.compile()
         self.parallel = distributed.parallelise(self.loss, self.world, self.device, trainer.shard == "full")
         self.optimizer = trainer.optimizer.build(self.loss)
-        self.ema = EMA(self.model, trainer.ema)
+        laws = {"ema": trainer.ema, **{f"ema_{name}": law for name, law in trainer.averages.items()}}
+        self.averages = {name: EMA(self.model, law) for name, law in laws.items()}
         self.indices = Shuffle(len(dataset), trainer.batch_size, seed)
         self.step = 0
         self.seconds = 0.0
@@ -251,7 +254,8 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step) * group.get("lr_scale", 1.0)
             self.optimizer.step()
-            self.ema.update(self.model)
+            for average in self.averages.values():
+                average.update(self.model)
             self.skipped = 0
         else:
             self._skip(out)
@@ -336,7 +340,8 @@ class Trainer:
     def save(self) -> Path:
         """Writes the checkpoint of the present step, in the first process; then `on_checkpoint`. Returns its folder."""
         tensors, layout = optimizer_tensors(self.optimizer)
-        groups = {"model": self.model.state_dict(), "ema": self.ema.state, "optimizer": tensors}
+        groups = {"model": self.model.state_dict(), "optimizer": tensors}
+        groups |= {name: average.state for name, average in self.averages.items()}
         if self.loss.weighting is not None:
             groups["weighting"] = self.loss.weighting.state_dict()
         whole = {name: sharding.gathered(group, self.world.chief) for name, group in groups.items()}
@@ -351,7 +356,7 @@ class Trainer:
             "kind": self.kind,
             "seed": self.seed,
             "seconds": self.seconds,
-            "ema_updates": self.ema.updates,
+            "ema_updates": self.averages["ema"].updates,
             "optimizer": layout,
             "config": dict(self.config),
             **checkpoint.provenance(),
@@ -362,10 +367,10 @@ class Trainer:
         saved = checkpoint.load(self.run_dir)
         check_same_run(saved, self.config, self.run_dir)
         sharding.load(self.model, saved.tensors("model"))
-        self.ema.restore(saved.tensors("ema"))
+        for name, average in self.averages.items():
+            average.restore(saved.tensors(name), saved.meta["ema_updates"])
         if self.loss.weighting is not None:
             sharding.load(self.loss.weighting, saved.tensors("weighting"))
-        self.ema.updates = saved.meta["ema_updates"]
         restore_optimizer(self.optimizer, saved.tensors("optimizer"), saved.meta["optimizer"])
         self.step, self.seconds = saved.step, saved.meta["seconds"]
 

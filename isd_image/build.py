@@ -72,7 +72,7 @@ def load_generator(
     inputs: Mapping[str, float | None] | None = None,
     post: float = 1.0,
 ) -> Generator:
-    """The generator of a checkpoint. weights: "ema" or "model"; device: as `trainer.device`.
+    """The generator of a checkpoint. weights: "ema", "model" or a further average; device: as `trainer.device`.
 
     codec_source: where the codec's weights are, if not where the training's config says. inputs: further conditions of
     the network; those that are None are left out. post: the scale of guidance at sampling, 1 for none.
@@ -80,8 +80,11 @@ def load_generator(
     """
     saved = open_checkpoint(path)
     config = saved.config
-    if weights not in ("ema", "model"):
-        raise InputError(f"weights={weights} is unknown: `ema` is the average, `model` the last weights.")
+    known = ["ema", "model", *(f"ema_{name}" for name in config["trainer"].get("averages", {}))]
+    if weights not in known:
+        raise InputError(
+            f"weights={weights} is unknown in {saved.path}; known: {', '.join(known)} (model: the last weights)."
+        )
     state = saved.tensors(weights)
     model = ImageModel(build_network(config), _normaliser(state, saved.path))
     try:

@@ -197,6 +197,19 @@ def test_the_constant_ema_is_the_weighted_mean_of_the_weights():
     assert ema.state["weight"].item() == pytest.approx(0.9 * 0.1 * 1.0 + 0.1 * 2.0)
 
 
+def test_further_averages_follow_laws_of_their_own_and_resume(tmp_path):
+    def run(folder, **until):
+        t = trainer(tmp_path / folder, ema=ConstantDecay(0.9), averages={"last": ConstantDecay(0.0)})
+        return checkpoint.load(t.run(**until))
+
+    run("parts", until=6)
+    whole, parts = run("whole"), run("parts")
+    assert_close(whole.tensors("ema_last"), whole.tensors("model"), atol=0, rtol=0)
+    assert not torch.equal(whole.tensors("ema")["net.body.0.weight"], whole.tensors("model")["net.body.0.weight"])
+    for name in ("ema", "ema_last"):
+        assert_close(parts.tensors(name), whole.tensors(name), atol=0, rtol=0)
+
+
 def test_the_power_law_starts_short_and_is_bounded():
     law = PowerDecay(0.75, 0.9999)
     assert law(1) == pytest.approx(1 - 2**-0.75)

@@ -107,6 +107,16 @@ def test_a_sample_depends_on_its_number_and_class_alone(run_dir):
     torch.testing.assert_close(together[7:8], alone, rtol=1e-4, atol=1e-5)
 
 
+def test_a_further_average_can_be_sampled(train_digits, sample_digits, tmp_path):
+    short = "+trainer.averages.short={_target_: isd_core.ema.ConstantDecay, decay: 0.0}"
+    assert train_digits(tmp_path / "run", 2, short, "grids=null") == 0
+    for name in ("model", "ema_short", "ema"):
+        assert sample_digits(tmp_path / "run", tmp_path / f"{name}.npz", "nfe=[1]", f"weights={name}") == 0
+    drawn = {name: np.load(tmp_path / f"{name}.npz")["arr_0"] for name in ("model", "ema_short", "ema")}
+    np.testing.assert_array_equal(drawn["model"], drawn["ema_short"])
+    assert not np.array_equal(drawn["model"], drawn["ema"])
+
+
 def test_a_sample_is_the_same_bit_for_bit_however_many_are_drawn(run_dir):
     generator = load_generator(run_dir, "ema", "cpu")
     few, many = (SamplePlan(lambda device: generator, 3, (1,), count, 4, (1,)) for count in (3, 11))
