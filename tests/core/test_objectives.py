@@ -6,7 +6,6 @@ from torch.testing import assert_close
 from isd_core.closed_form import Gaussian
 from isd_core.derivatives import CentralDifference, ExactJVP
 from isd_core.ema import EMA, ConstantDecay
-from isd_core.guidance import PreCFG, drop
 from isd_core.mlp import MLP
 from isd_core.objectives.eulerian import Eulerian
 from isd_core.paths import Linear, Trigonometric
@@ -33,37 +32,6 @@ def test_the_beta_pair_has_the_moments_of_two_ordered_draws(rng):
     t, s = BetaPair(0.8, 1.0).sample(200_000, Linear(), rng, 0)
     assert abs((t + s).mean() - 2 * 0.8 / 1.8) < 4e-3
     assert abs((t < 0.5).double().mean() - 0.5**1.6) < 4e-3
-
-
-def test_pre_cfg_has_the_guided_velocity_for_classes_and_the_marginal_one_for_null_rows():
-    """With F_null = E[v | x], E[target | x, class] = F_null + omega (E[v | x, class] - F_null); a null row averages
-    over classes, so that its own mean is F_null again."""
-    guidance = PreCFG(omega=3.0, null={"label": 2})
-    v_class = torch.tensor([[1.0], [-2.0]])
-    null = v_class.mean(0, keepdim=True)
-    net = lambda x, t, s, cond: torch.where(cond["label"][:, None] == 2, null, torch.nan)  # noqa: E731
-    labels = torch.tensor([0, 1])
-    x, t = torch.zeros(2, 1), torch.ones(2)
-    target = guidance.target(net, x, t, v_class, {"label": labels})
-    assert_close(target, null + 3.0 * (v_class - null))
-    assert_close(target.mean(0, keepdim=True), null)
-
-
-def test_guidance_carries_no_gradient():
-    weight = torch.ones(1, requires_grad=True)
-    net = lambda x, t, s, cond: weight * x  # noqa: E731
-    x = torch.ones(3, 1)
-    assert not PreCFG({"label": 9}).target(net, x, torch.ones(3), x, {"label": torch.zeros(3)}).requires_grad
-
-
-@pytest.mark.parametrize("batch", [1, 4])
-def test_dropout_is_a_mask_of_its_own_rate_at_any_batch_size(batch, rng):
-    labels = torch.zeros(batch, dtype=torch.long)
-    draws = torch.stack([drop(labels, 9, 0.1, rng) for _ in range(4000)])
-    rate = (draws == 9).double().mean()
-    assert abs(rate - 0.1) < 4 * (0.09 / draws.numel()) ** 0.5
-    assert (labels == 0).all()  # never in place
-    assert draws.dtype == labels.dtype
 
 
 def test_the_target_carries_no_gradient(rng):

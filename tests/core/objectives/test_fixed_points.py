@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isd_core.between import Fraction, Midpoint, UniformBetween
+from isd_core.between import EasyRatio, Fraction, Midpoint, PreviousOnGrid, UniformBetween
 from isd_core.closed_form import Gaussian, Mixture1D
 from isd_core.curricula import Constant
 from isd_core.derivatives import CentralDifference, ExactJVP
@@ -15,8 +15,17 @@ from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
 from isd_core.objectives.flow_matching import FlowMatching
 from isd_core.objectives.lagrangian import Lagrangian
 from isd_core.objectives.semigroup import Semigroup
-from isd_core.paths import Linear, Trigonometric
-from isd_core.times import BetaPair, Dyadic, FixedEnd, LogitNormalPair
+from isd_core.paths import Linear, Trigonometric, VarianceExploding
+from isd_core.times import (
+    BetaPair,
+    Dyadic,
+    FixedEnd,
+    KarrasGrid,
+    LogitNormalPair,
+    LogNormal,
+    LogNormalOnGrid,
+    UniformOnGrid,
+)
 from isd_core.velocities import Conditional, OwnDiagonal, Teacher
 from isd_core.weighting import Adaptive
 from tests.core.objectives.truth import Double, Perturbed, expected_gradient
@@ -55,7 +64,7 @@ def test_the_expected_gradient_vanishes_at_the_truth(name, path):
     assert (mean.abs() < 4 * error + 1e-9).all(), (mean, error)
 
 
-@pytest.mark.parametrize("name", ["isd", "direct", "meanflow", "psd_midpoint"])
+@pytest.mark.parametrize("name", ["isd", "esd", "direct", "meanflow", "improved_meanflow", "lsd", "psd_midpoint"])
 def test_it_vanishes_on_a_mixture_too(name):
     path = Linear()
     mean, error = expected_gradient(CONTINUOUS[name](path), Smooth(path), batches=12, size=1500)
@@ -139,6 +148,43 @@ def test_finite_steps_leave_a_gradient_of_the_first_order_after_the_weight(bridg
         norms.append(expected_gradient(objective, truth, batches=40, size=20_000)[0].norm())
     orders = [math.log2(a / b) for a, b in pairwise(norms)]
     assert all(0.85 < order < 1.3 for order in orders), orders
+
+
+def consistency_training(k):
+    """On 2^k intervals, unweighted."""
+    grid = KarrasGrid(Constant(2**k + 1))
+    return UniformOnGrid(grid), PreviousOnGrid(grid, weighted=False), 0
+
+
+def improved_consistency_training(k):
+    grid = KarrasGrid(Constant(2**k + 1))
+    return LogNormalOnGrid(grid, mean=0.0, std=1.0), PreviousOnGrid(grid), 0
+
+
+def easy_consistency_tuning(k):
+    """In stage k, u = t (1 - 2^-k)."""
+    return LogNormal(mean=0.0, std=0.7), EasyRatio(steps=8, k=0.0), k
+
+
+@pytest.mark.parametrize(
+    "method, order",
+    [(consistency_training, 2), (improved_consistency_training, 1), (easy_consistency_tuning, 1)],
+    ids=["consistency", "ict", "ect"],
+)
+def test_consistency_trainings_gradient_at_the_truth_has_the_order_of_its_steps(method, order):
+    """On the variance-exploding path in data space, with each method's times and weight and the squared error.
+
+    The bridge is the marginal velocity: on affine maps the mean of the target is that of the conditional one.
+    """
+    path = VarianceExploding(sigma_min=0.1, sigma_max=4.0)
+    truth, norms = Gaussian(path, mean=0.4, std=0.6), []
+    for k in (4, 5, 6):
+        times, between, step = method(k)
+        objective = Semigroup(path, times, diagonal=0, bridge=teacher(path), between=between, space="data")
+        norms.append(expected_gradient(objective, truth, batches=2, size=20_000, step=step)[0].norm())
+    orders = [math.log2(a / b) for a, b in pairwise(norms)]
+    assert abs(orders[1] - order) < 0.15, orders
+    assert abs(orders[1] - order) < abs(orders[0] - order), orders
 
 
 def test_the_shortcuts_smallest_step_is_of_first_order_and_its_larger_ones_are_exact():

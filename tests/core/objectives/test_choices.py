@@ -1,0 +1,197 @@
+"""What an objective's fields do, and the combinations that it refuses."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from isd_core import cli
+from isd_core.between import EasyRatio, Fraction, PreviousOnGrid
+from isd_core.config import instantiate
+from isd_core.curricula import Constant, Ramp, SquareRoot
+from isd_core.errors import InputError
+from isd_core.guidance import PreCFG
+from isd_core.mlp import MLP
+from isd_core.objectives.base import Objective
+from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
+from isd_core.objectives.lagrangian import Lagrangian
+from isd_core.objectives.semigroup import Semigroup
+from isd_core.paths import Linear, Trigonometric, VarianceExploding
+from isd_core.times import BetaPair, Diagonal, Dyadic, FixedEnd, KarrasGrid, LogNormalPair, UniformOnGrid
+from isd_core.velocities import Conditional, OwnDiagonal, Teacher
+
+COND, OWN = Conditional(), OwnDiagonal()
+VE = VarianceExploding(sigma_min=0.1, sigma_max=8.0)
+PRE = PreCFG({"label": 9})
+
+
+def draw(objective, n=64, step=0, dim=2):
+    x = torch.randn(n, dim, generator=torch.Generator().manual_seed(0))
+    return objective.draw(x, {}, torch.Generator().manual_seed(1), step)
+
+
+class Recording(nn.Module):
+    """An MLP that keeps the rows of its calls."""
+
+    def __init__(self, path):
+        super().__init__()
+        torch.manual_seed(0)
+        self.mlp, self.calls = MLP(2, clock=path.clock, width=16, depth=1), []
+
+    def forward(self, x, t, s, cond):
+        self.calls.append(len(x))
+        return self.mlp(x, t, s)
+
+
+# -- refused ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Eulerian(Linear(), diagonal=0), "nothing tells it of the data"),
+        (lambda: Semigroup(Linear(), diagonal=0), "nothing tells it of the data"),
+        (lambda: Semigroup(Linear(), bridge=OWN, diagonal=0), "nothing tells it of the data"),
+        (lambda: Lagrangian(Linear(), diagonal=0), "nothing tells it of the data"),
+        (lambda: Eulerian(Linear(), FixedEnd(), target=COND, tangent=OWN, diagonal=0), r"never trained.*FixedEnd"),
+        (lambda: Eulerian(Linear(), FixedEnd(), target=COND, guidance=PRE, diagonal=0), r"PreCFG asks.*never trained"),
+        (lambda: Lagrangian(Linear(), velocity=COND), "drawn points alone"),
+        (lambda: NormalisedTangent(Trigonometric(), stop_gradient="none"), "sCM's target carries no gradient"),
+        (lambda: Eulerian(VE), "LogNormalPair"),
+        (lambda: Semigroup(Linear(), share=0.0), "share"),
+        (lambda: Eulerian(Linear(), diagonal=-1.0), "diagonal"),
+    ],
+)
+def test_it_is_refused_with_the_reason(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Eulerian(Linear(), FixedEnd()),  # the diagonal term trains what the self-distillation uses
+        lambda: Eulerian(Linear(), target=COND, guidance=PRE, diagonal=0),  # s < t comes close to the diagonal
+        lambda: Eulerian(VE, LogNormalPair()),
+    ],
+)
+def test_its_neighbours_are_not(make):
+    assert isinstance(make(), Objective)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["objective=isd", "path=variance_exploding"], "lognormal law"),
+        (["objective=ict", "path=linear"], "variance_exploding"),
+        (["objective=scm", "path=linear"], "trigonometric"),
+        (["objective=isd", "objective.diagonal=0"], "nothing tells it"),
+        (["objective=consistency", "times=beta_pair"], "times.grid"),
+    ],
+)
+def test_the_command_ends_with_2_and_one_paragraph(words, message, capsys):
+    def build(config):
+        instantiate(cli.resolved(config)["parametrisation"], net=nn.Identity(), path=instantiate(config["path"]))
+        instantiate(cli.resolved(config)["objective"])
+
+    assert cli.run(build, "experiment_toy", ["trainer.steps=10", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+# -- passes that are not made ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path, times, between, step",
+    [
+        (Linear(), BetaPair(), Fraction(Constant(1.0)), 0),
+        (VE, UniformOnGrid(KarrasGrid(Constant(2))), PreviousOnGrid(KarrasGrid(Constant(2))), 0),
+        (VE, LogNormalPair(), EasyRatio(steps=80), 9),
+    ],
+    ids=["alpha-Flow at alpha = 1", "consistency training on two points", "ECT's first stage"],
+)
+def test_a_way_without_a_stop_makes_one_pass_and_has_the_conditional_velocity_as_target(path, times, between, step):
+    objective = Semigroup(path, times, bridge=COND, between=between, diagonal=0)
+    net, drawn = Recording(path), draw(objective, step=step)
+    out = objective.loss(net, drawn)
+    assert net.calls == [64]
+    whole = objective.loss(net, drawn._replace(extra=drawn.extra._replace(direct=False)))
+    assert net.calls == [64, 64, 64]
+    assert_close(whole.terms["residual"], out.terms["residual"], atol=1e-5, rtol=1e-4)
+
+
+def test_a_teacher_in_both_slots_is_asked_once():
+    teacher = Recording(Linear())
+    Eulerian(Linear(), target=Teacher(teacher))(Recording(Linear()), torch.randn(8, 2), {}, torch.Generator(), 0)
+    assert teacher.calls == [8]
+
+
+# -- fields ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_rest_of_a_batch_has_its_own_law_of_times():
+    """The shortcut: dyadic times for the bootstrap quarter, uniform ones for flow matching."""
+    drawn = draw(Semigroup(Linear(), Dyadic(3), share=0.25, diagonal_times=Diagonal()), n=4000)
+    dyadic = (drawn.t * 8).frac() == 0
+    assert dyadic[:1000].all() and not dyadic[1000:].any()
+    assert abs(drawn.t[1000:].mean() - 0.5) < 0.02
+    assert len(drawn.extra.u) == 1000
+
+
+class Dropping(nn.Module):
+    """F = a dropout mask times a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.weight = nn.Dropout(0.5), nn.Parameter(torch.ones(1))
+        self.masks = []
+
+    def forward(self, x, t, s, cond):
+        self.masks.append(self.drop(torch.ones_like(x)))
+        return self.weight * self.masks[-1]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_both_sides_of_consistency_training_see_the_same_dropout_masks(same):
+    objective = Semigroup(
+        VE, LogNormalPair(), bridge=COND, between=Fraction(Constant(0.5)), diagonal=0, same_dropout=same
+    )
+    net = Dropping()
+    torch.manual_seed(0)
+    objective.loss(net, draw(objective)).loss.backward()
+    assert len(net.masks) == 2
+    assert torch.equal(*net.masks) == same
+
+
+@pytest.mark.parametrize("name", ["consistency", "ict", "ect"])
+def test_consistency_trainings_configs_share_the_masks(name):
+    assert cli.compose_config("policy_train", ["data=x", f"objective={name}"]).objective.same_dropout
+
+
+# -- curricula ---------------------------------------------------------------------------------------------------------
+
+
+def test_consistency_trainings_grid_sizes():
+    """K = 100, s0 = 2, s1 = 150: ceil(sqrt(k / 100 (151^2 - 4) + 4) - 1) + 1."""
+    N = SquareRoot(steps=100)
+    assert [N(k) for k in (0, 1, 50, 100, 101)] == [2, 16, 107, 151, 151]
+    assert math.isclose(math.sqrt(0.5 * (151**2 - 4) + 4), 106.782, rel_tol=1e-5)
+
+
+def test_the_tangents_warm_up_is_a_share_of_the_run():
+    ramp = Ramp(steps=1000, share=0.1)
+    assert [ramp(k) for k in (0, 50, 100, 999)] == [0, 0.5, 1, 1]
+
+
+def test_scms_warm_up_scales_the_derivative_part():
+    """At share 0 what is left of g is cos^2 t (v - F)."""
+    path = Trigonometric()
+    objective = NormalisedTangent(path, FixedEnd(), target=COND, diagonal=0, c=math.inf, warmup=Constant(0.0))
+    net, drawn = Recording(path), draw(objective)
+    points = objective.points(net, drawn)
+    expected = (drawn.t.cos() ** 4 * (points.v - net(points.x_t, points.t, points.s, {})).square().mean(1)).detach()
+    assert_close(objective.loss(net, drawn).terms["residual"], expected)

@@ -1,0 +1,193 @@
+"""Guidance in training and at sampling, on classes whose velocities are known in closed form."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from isd_core.closed_form import Mixture1D
+from isd_core.errors import InputError
+from isd_core.guidance import ConditionDropout, IntervalCFG, NoGuidance, PreCFG, drop
+from isd_core.objectives.flow_matching import FlowMatching
+from isd_core.paths import Linear
+from isd_core.sampling import DiagonalSampler, PostCFG, with_guidance
+from isd_core.training import check_inputs, check_objective
+
+PATH = Linear()
+MEANS, STDS = (-1.0, 0.8), (0.3, 0.5)
+EVERYONE = Mixture1D(PATH, MEANS, STDS, (0.5, 0.5))
+CLASSES = [Mixture1D(PATH, (mean,), (std,), (1.0,)) for mean, std in zip(MEANS, STDS, strict=True)]
+NULL = {"label": 2}
+
+
+def sample(n, rng):
+    """Classes and data of them."""
+    label = torch.randint(2, (n,), generator=rng)
+    mean, std = torch.tensor(MEANS)[label], torch.tensor(STDS)[label]
+    return label, (mean + std * torch.randn(n, generator=rng)).double()[:, None]
+
+
+def conditional(x, t, label):
+    """v*(x, t | class), and that of everyone for the null label."""
+    each = torch.stack([*(data.velocity(x, t) for data in CLASSES), EVERYONE.velocity(x, t)])
+    return each[label, torch.arange(len(x))]
+
+
+class Guided:
+    """The guided velocity F_null + omega (F_class - F_null), plus theta . phi with features of the class."""
+
+    def __init__(self, omega):
+        self.omega = omega
+        self.theta = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+
+    def __call__(self, x, t, s, cond):
+        x, t = x.double(), t.double()
+        null = EVERYONE.velocity(x, t)
+        guided = null + self.omega(t, cond)[:, None] * (conditional(x, t, cond["label"]) - null)
+        sign = torch.tensor([1.0, -1.0, 0.0])[cond["label"]][:, None]
+        return guided + self.theta[0] * sign + self.theta[1] * sign * x + self.theta[2] * (sign == 0) * x
+
+
+def mean_gradient(guidance, omega, batches=40, size=4000):
+    """The mean gradient of flow matching at the guided velocity, and its standard error."""
+    gradients = []
+    for seed in range(batches):
+        rng, net = torch.Generator().manual_seed(seed), Guided(omega)
+        label, x = sample(size, rng)
+        loss = FlowMatching(PATH, guidance=guidance)(net, x, {"label": label}, rng, 0).loss
+        gradients.append(torch.autograd.grad(loss, net.theta)[0])
+    stacked = torch.stack(gradients)
+    return stacked.mean(0), stacked.std(0) / batches**0.5
+
+
+def told(t, cond):
+    inside = (cond["t_min"] <= t) & (t < cond["t_max"])
+    return torch.where(inside, cond["omega"].double(), 1.0)
+
+
+@pytest.mark.parametrize(
+    "guidance, omega",
+    [
+        (PreCFG(NULL, omega=3.0), lambda t, cond: torch.full_like(t, 3.0)),
+        (IntervalCFG(NULL, path=PATH), told),
+        (ConditionDropout(NULL), lambda t, cond: torch.ones_like(t)),
+    ],
+    ids=["pre", "interval", "post"],
+)
+def test_the_guided_velocity_is_the_fixed_point_of_class_rows_and_null_rows(guidance, omega):
+    mean, error = mean_gradient(guidance, omega)
+    assert (mean.abs() < 4 * error + 1e-9).all(), (mean, error)
+
+
+def test_another_scale_is_no_fixed_point():
+    mean, error = mean_gradient(PreCFG(NULL, omega=3.0), lambda t, cond: torch.full_like(t, 2.0))
+    assert (mean.abs() > 10 * error).any()
+
+
+def test_the_interval_and_its_scale_are_drawn_as_they_say(rng):
+    label = torch.zeros(20_000, dtype=torch.long)
+    cond = IntervalCFG(NULL, path=PATH).prepare({"label": label}, rng, len(label))
+    assert set(cond) == {"label", *IntervalCFG.inputs}
+    ranges = {"omega": (1, 8), "t_min": (0, 0.5), "t_max": (0.5, 1)}
+    assert all(low <= cond[key].min() and cond[key].max() <= high for key, (low, high) in ranges.items())
+    assert abs(cond["omega"].log().mean() - torch.tensor(8.0).log() / 2) < 0.02  # uniform in the logarithm
+    assert abs((cond["label"] == 2).double().mean() - 0.1) < 0.01
+
+
+def test_guidance_at_sampling_multiplies_the_scale_in_the_weights():
+    """On the diagonal F_null + a (F - F_null) with F = F_null + b (F_class - F_null) is guidance of scale a b."""
+    z = torch.randn(64, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cond = {"label": torch.arange(64) % 2}
+    nets = {b: Guided(lambda t, cond, b=b: torch.full_like(t, b)) for b in (2.0, 6.0)}
+    with torch.no_grad():
+        post = PostCFG(DiagonalSampler(PATH), 3.0, NULL)(nets[2.0], z, 8, cond)
+        assert_close(post, DiagonalSampler(PATH)(nets[6.0], z, 8, cond))
+
+
+def test_guidance_at_sampling_costs_one_call_of_twice_the_rows(rng):
+    rows = []
+
+    def net(x, t, s, cond):
+        rows.append((len(x), cond["label"].tolist()))
+        return x
+
+    PostCFG(DiagonalSampler(PATH), 2.0, NULL)(net, torch.randn(2, 1, generator=rng), 2, {"label": torch.tensor([0, 1])})
+    assert rows == [(4, [0, 1, 2, 2])] * 2
+
+
+# -- at the commands ---------------------------------------------------------------------------------------------------
+
+
+def config(guidance, objective="isd_core.objectives.eulerian.Eulerian", **fields):
+    chosen = {"_target_": f"isd_core.guidance.{guidance}", **({} if guidance == "NoGuidance" else {"null": NULL})}
+    neutral = {"weighting": {"_target_": "isd_core.weighting.Uniform"}}
+    neutral["discrepancy"] = {"_target_": "isd_core.weighting.MSE"}
+    return {"guidance": chosen, "unconditional": NULL, "objective": {"_target_": objective, **fields}, **neutral}
+
+
+def test_no_guidance_at_sampling_leaves_the_sampler():
+    sampler = DiagonalSampler(PATH)
+    assert with_guidance(sampler, 1.0, config("NoGuidance")) is sampler
+
+
+def test_a_network_that_never_saw_the_null_condition_is_not_guided():
+    with pytest.raises(InputError, match="guidance=post"):
+        with_guidance(DiagonalSampler(PATH), 2.0, config("NoGuidance"))
+
+
+def test_guidance_on_top_of_guidance_is_explained_in_one_line(capsys):
+    assert with_guidance(DiagonalSampler(PATH), 2.0, config("ConditionDropout")).scale == 2.0
+    assert capsys.readouterr().err == ""
+    with_guidance(DiagonalSampler(PATH), 2.0, config("PreCFG"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "multiply" in line
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"guidance": {"_target_": "isd_core.guidance.PreCFG"}}, "guidance=PreCFG would do nothing"),
+        ({"weighting": {"_target_": "isd_core.weighting.Adaptive"}}, "weighting=Adaptive would do nothing"),
+    ],
+)
+def test_choices_that_an_objective_has_no_use_for_are_refused(changes, message):
+    regression = config("NoGuidance", objective="isd_policy.objectives.regression.Regression")
+    check_objective(regression, "policy")
+    with pytest.raises(InputError, match=message):
+        check_objective(regression | changes, "policy")
+
+
+def test_a_network_without_the_intervals_inputs_is_refused():
+    net = nn.Linear(1, 1)
+    interval = config("IntervalCFG")
+    interval["guidance"]["path"] = {"_target_": "isd_core.paths.Linear"}
+    with pytest.raises(InputError, match="Linear has no input for omega, t_max, t_min"):
+        check_inputs(interval, net)
+    net.inputs = IntervalCFG.inputs
+    check_inputs(interval, net)
+
+
+# -- the parts ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_null_velocity_carries_no_gradient():
+    weight = torch.ones(1, requires_grad=True)
+    net = lambda x, t, s, cond: weight * x  # noqa: E731
+    x = torch.ones(3, 1)
+    assert not PreCFG({"label": 9}).target(net, x, torch.ones(3), x, {"label": torch.zeros(3)}).requires_grad
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_dropout_is_a_mask_of_its_own_rate_at_any_batch_size(batch, rng):
+    labels = torch.zeros(batch, dtype=torch.long)
+    draws = torch.stack([drop(labels, 9, 0.1, rng) for _ in range(4000)])
+    rate = (draws == 9).double().mean()
+    assert abs(rate - 0.1) < 4 * (0.09 / draws.numel()) ** 0.5
+    assert (labels == 0).all()  # never in place
+    assert draws.dtype == labels.dtype
+
+
+def test_without_guidance_nothing_changes(rng):
+    cond = {"label": torch.zeros(3)}
+    assert NoGuidance().prepare(cond, rng, 3) is cond
+    assert NoGuidance.inputs == ()
