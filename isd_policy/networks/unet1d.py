@@ -17,6 +17,7 @@ from isd_core.errors import InputError
 from isd_core.network import Cond
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"mish": nn.Mish, "silu": nn.SiLU}
+GUIDANCE = ("omega", "t_min", "t_max")
 
 
 def conv(size_in: int, size_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -85,6 +86,8 @@ class UNet1D(nn.Module):
     widths: channels of each level; every level but the last halves the chunk's length.
     embedding, frequency_dim, hidden: width of the time embedding, of its Fourier features and of its networks.
     max_frequency: highest frequency of those features, in radians per unit of the network's clock.
+    guided: it also takes the guidance interval, cond["omega"], cond["t_min"] and cond["t_max"], each [B] (1, 0 and 1
+    where they are absent): what guidance=interval trains.
     Raises `InputError` for sizes that do not fit each other.
     """
 
@@ -105,8 +108,10 @@ class UNet1D(nn.Module):
         max_frequency: float = 1.0,
         activation: str = "silu",
         film: str = "scale_and_shift",
+        guided: bool = False,
     ) -> None:
         super().__init__()
+        self.inputs = GUIDANCE if guided else ()
         _check(widths, kernel, groups, horizon, activation, film)
         act = ACTIVATIONS[activation]
         self.time = TimeEmbedding(
@@ -122,9 +127,8 @@ class UNet1D(nn.Module):
         self.activation = act()
 
         def block(size_in: int, size_out: int) -> ResidualBlock:
-            return ResidualBlock(
-                size_in, size_out, embedding + condition_size, kernel, groups, act, film == "scale_and_shift"
-            )
+            condition = embedding + condition_size + len(self.inputs)
+            return ResidualBlock(size_in, size_out, condition, kernel, groups, act, film == "scale_and_shift")
 
         sizes = list(zip([action_size, *widths[:-1]], widths, strict=True))
         self.down = nn.ModuleList(Level(i, o, block) for i, o in sizes)
@@ -140,7 +144,7 @@ class UNet1D(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
         """x: [B, horizon, action_size]; t, s: [B] in path time; cond["obs"]: [B, condition_size] -> F like x."""
-        condition = self.activation(torch.cat([self.time(t, s), cond["obs"]], dim=-1))
+        condition = self.activation(torch.cat([self.time(t, s), cond["obs"], *self._interval(t, cond)], dim=-1))
         h = x.transpose(1, 2).unsqueeze(2)  # [B, C, 1, T]
         skips = []
         for number, level in enumerate(self.down):
@@ -152,6 +156,14 @@ class UNet1D(nn.Module):
         for level, grow in zip(self.up, self.grow, strict=True):  # the first level's skip is not used, as published
             h = grow(level(torch.cat([h, skips.pop()], dim=1), condition))
         return self.final(h).squeeze(2).transpose(1, 2)
+
+    def _interval(self, t: Tensor, cond: Cond) -> list[Tensor]:
+        """ln omega, t_min and t_max, each [B, 1], where the network takes them."""
+        if not self.inputs:
+            return []
+        ones = torch.ones_like(t)
+        interval = [cond.get("omega", ones).log(), cond.get("t_min", 0 * ones), cond.get("t_max", ones)]
+        return [value.to(t)[:, None] for value in interval]
 
 
 def _check(widths: Sequence[int], kernel: int, groups: int, horizon: int, activation: str, film: str) -> None:

@@ -10,7 +10,7 @@ import configs
 
 FOLDER = Path(configs.__file__).parent
 FILES = sorted(FOLDER.rglob("*.yaml"))
-PACKAGES = ("isd_policy", "isd_image", "envs", "scripts")
+PACKAGES = ("isd_core", "isd_policy", "isd_image", "envs", "scripts")
 KEY = re.compile(r"^\s*[\w@/]+:(\s|$)")
 
 

@@ -55,6 +55,17 @@ def test_output_depends_on_every_input(which):
     assert (after - before).abs().amax((1, 2)).min() > 1e-4
 
 
+@pytest.mark.parametrize("which", ["omega", "t_min", "t_max"])
+def test_a_guided_network_sees_the_interval_and_takes_none_for_no_guidance(which):
+    net, (x, t, s, cond) = network(guided=True), inputs()
+    none = {"omega": torch.ones(5), "t_min": torch.zeros(5), "t_max": torch.ones(5)}
+    with torch.no_grad():
+        before = net(x, t, s, cond)
+        assert torch.equal(net(x, t, s, cond | none), before)
+        after = net(x, t, s, cond | {which: torch.full((5,), 0.4)})
+    assert (after - before).abs().amax((1, 2)).min() > 1e-4
+
+
 def test_every_parameter_gets_a_gradient():
     net, (x, t, s, cond) = network(), inputs()
     net(x, t, s, cond).square().sum().backward()
