@@ -67,11 +67,10 @@ class Acting(ABC):
 
     def preprocess(self, calls: Sequence[Call]) -> Inputs:
         """The arrays of some calls."""
-        obs = {
-            key: np.stack([np.stack([row[key] for row in call.history]) for call in calls])
-            for key in self.schema.shapes
-        }
-        return Inputs(obs, self.noise(self.start, [call.stream for call in calls]))
+        histories = [
+            {key: np.stack([row[key] for row in call.history]) for key in self.schema.shapes} for call in calls
+        ]
+        return Inputs(self.schema.stack(histories), self.noise(self.start, [call.stream for call in calls]))
 
     def noise(self, start: str, streams: Sequence[tuple[int, ...]]) -> np.ndarray:
         """The sampler's starts [len(streams), T, Da]: zeros, or noise of the streams (seed, "policy", *index)."""

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from torch import Tensor
 
-from isd_policy.acting import check_start
-from isd_policy.policy import Policy
+from isd_policy.acting import Acting, Inputs, check_start
 
 ROWS = 16
 """Rows of every call of the network: kernels work on 16 numbers at once and round the rest of an array differently, so
@@ -31,22 +29,22 @@ class Request(Protocol):
 
 
 class BatchedPolicy:
-    """`Policy.predict` for any number of episodes, each row independent of the others to the last bit.
+    """A policy for any number of episodes, each row independent of the others to the last bit.
 
     Every call of the network has `ROWS` rows, the free ones filled with copies of the first; the noise of a row comes
     from (seed, episode, call) alone.
     """
 
-    def __init__(self, policy: Policy, nfe: int, *, seed: int, start: str = "noise") -> None:
+    def __init__(self, policy: Acting, nfe: int, *, seed: int, start: str = "noise") -> None:
         self.policy, self.nfe, self.seed, self.start = policy, nfe, seed, check_start(start)
         self.call_seconds: list[float] = []
         """Seconds of each call of the sampler, `ROWS` rows at a time."""
 
     def warm_up(self, calls: int = 3) -> None:
         """Calls the sampler on zeros, so that one-time work is not measured."""
-        obs = self._on_device(self.policy.schema.zeros(ROWS, self.policy.horizons.observation))
+        obs = self.policy.schema.zeros(ROWS, self.policy.horizons.observation)
         for _ in range(calls):
-            self.policy.predict(obs, self.policy.starts("zeros", 0, [()] * ROWS), self.nfe)
+            self.policy.infer(Inputs(obs, self.policy.noise("zeros", [(0,)] * ROWS)), self.nfe)
 
     def __call__(self, requests: Sequence[Request]) -> np.ndarray:
         """Actions [len(requests), Ta, Da] in the robot's units."""
@@ -56,11 +54,8 @@ class BatchedPolicy:
     def _predict(self, requests: Sequence[Request]) -> np.ndarray:
         began = time.perf_counter()
         filled = [*requests, *[requests[0]] * (ROWS - len(requests))]
-        obs = self._on_device(self.policy.schema.stack([request.obs for request in filled]))
-        noise = self.policy.starts(self.start, self.seed, [(request.episode, request.call) for request in filled])
-        actions = self.policy.predict(obs, noise, self.nfe)[: len(requests)].cpu().numpy()
+        obs = self.policy.schema.stack([request.obs for request in filled])
+        noise = self.policy.noise(self.start, [(self.seed, request.episode, request.call) for request in filled])
+        actions = self.policy.infer(Inputs(obs, noise), self.nfe)[: len(requests), : self.policy.horizons.execution]
         self.call_seconds.append(time.perf_counter() - began)
         return actions
-
-    def _on_device(self, obs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {key: value.to(self.policy.device) for key, value in obs.items()}

@@ -6,26 +6,39 @@ from pathlib import Path
 
 from isd_core import checkpoint
 from isd_core.errors import InputError
+from isd_policy.acting import Acting
 from isd_policy.build import KIND, build_policy, normaliser_of
-from isd_policy.deploy import bundles
+from isd_policy.deploy import bundles, exports
 from isd_policy.policy import Policy
 
 WEIGHTS = ("ema", "model")
 
 
-def load(path: str | Path, weights: str | None = None, device: str = "cpu") -> Policy:
-    """The policy of a bundle, of a run (its last checkpoint), or of one checkpoint, or of a file in one of these.
+def load(path: str | Path, weights: str | None = None, device: str = "cpu") -> Acting:
+    """The policy of a bundle, of an export, of a run (its last checkpoint) or of one checkpoint, or of a file in one.
 
-    weights: `ema`, the average (the default), or `model`, the last ones; a bundle holds one of them. Raises
-    `InputError` when there is no policy there, when its bytes are not those that were written, and when weights and
-    config do not belong together.
+    It is a `Policy`, and an `OnnxPolicy` for an export. weights: `ema`, the average (the default), or `model`, the last
+    ones; a bundle holds one of them. Raises `InputError` when there is no policy there, when its bytes are not those
+    that were written, and when weights and config do not belong together.
     """
-    return load_policy(open_saved(path), weights, device)
+    return load_saved(open_saved(path), weights, device)
+
+
+def load_saved(saved: checkpoint.Checkpoint, weights: str | None = None, device: str = "cpu") -> Acting:
+    """The policy of what `open_saved` returned (see `load`)."""
+    if isinstance(saved, exports.Export):
+        if device != "cpu":
+            raise InputError(f"{saved.path} is an export for the processor; device={device} needs a bundle.")
+        return exports.OnnxPolicy.open(saved)
+    return load_policy(saved, weights, device)
 
 
 def open_saved(path: str | Path) -> checkpoint.Checkpoint:
-    """The bundle or checkpoint that `path` stands for, without its weights."""
-    return bundles.read(path) if bundles.find(path) is not None else checkpoint.load(path)
+    """The bundle, export or checkpoint that `path` stands for, without its weights."""
+    for kind in (bundles, exports):
+        if kind.find(path) is not None:
+            return kind.read(path)
+    return checkpoint.load(path)
 
 
 def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device: str = "cpu") -> Policy:

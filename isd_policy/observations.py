@@ -49,9 +49,9 @@ class ObservationSchema:
         """Do, the length of the joined vectors."""
         return sum(self.shapes[key][0] for key in self.numbers)
 
-    def dtype(self, key: str) -> torch.dtype:
+    def dtype(self, key: str) -> type[np.generic]:
         """float32 for numbers, bytes for pictures."""
-        return torch.uint8 if key in self.pictures else torch.float32
+        return np.uint8 if key in self.pictures else np.float32
 
     def row(self, obs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A copy of one observation, key -> [d] float32 or [H, W, C] bytes.
@@ -61,16 +61,16 @@ class ObservationSchema:
         """
         return {key: self._checked(obs, key) for key in self.shapes}
 
-    def stack(self, histories: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
+    def stack(self, histories: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """B histories, key -> [To, ...], as key -> [B, To, ...]."""
         return {
-            key: torch.from_numpy(np.stack([history[key] for history in histories])).to(self.dtype(key))
+            key: np.stack([history[key] for history in histories]).astype(self.dtype(key), copy=False)
             for key in self.shapes
         }
 
-    def zeros(self, *lead: int) -> dict[str, Tensor]:
+    def zeros(self, *lead: int) -> dict[str, np.ndarray]:
         """key -> [*lead, ...] zeros."""
-        return {key: torch.zeros(*lead, *shape, dtype=self.dtype(key)) for key, shape in self.shapes.items()}
+        return {key: np.zeros((*lead, *shape), self.dtype(key)) for key, shape in self.shapes.items()}
 
     def join(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The vectors, key -> [B, To, d], as one [B, To, Do]; Do is 0 where there are only pictures."""

@@ -11,18 +11,22 @@ import torch
 from envs.spec import Spec, observation_shapes, spec_of_data
 from isd_core import checkpoint
 from isd_core.errors import InputError
+from isd_core.sampling import with_guidance, with_inputs
 from isd_core.trainer import pick_device
+from isd_policy.acting import Acting
 from isd_policy.build import schema_of
-from isd_policy.loading import load_policy, open_saved
+from isd_policy.loading import load_saved, open_saved
 from isd_policy.policy import Policy
 from isd_policy.settings import check_whole
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """A trained policy, its checkpoint, the environment's spec and the cap on an episode's control steps."""
+    """A trained policy, the checkpoint, bundle or export that holds it, its environment, and the cap on an episode's
+    control steps.
+    """
 
-    policy: Policy
+    policy: Acting
     saved: checkpoint.Checkpoint
     env: Spec
     max_steps: int
@@ -49,7 +53,10 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
     """
     check_whole(config, *(field for field in ("threads", "max_steps") if config[field] is not None))
     saved = open_saved(config["checkpoint"])
-    policy = load_policy(saved, config["weights"], str(pick_device(config["device"])))
+    if config["threads"] is not None:
+        torch.set_num_threads(config["threads"])
+    policy = load_saved(saved, config["weights"], str(pick_device(config["device"])))
+    _guide(policy, saved.config, config["post"], config["inputs"])
     trained = saved.config["task"]["name"]
     wanted = (config.get("task") or {"name": trained})["name"]
     if wanted != trained:
@@ -65,9 +72,16 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
             f"{env.definition.action_size}."
         )
     _check_observations(policy, env)
-    if config["threads"] is not None:
-        torch.set_num_threads(config["threads"])
     return Simulation(policy, saved, env, config["max_steps"] or env.definition.max_steps)
+
+
+def _guide(policy: Acting, trained: Mapping[str, Any], post: float, inputs: Mapping[str, float | None]) -> None:
+    """Has the policy sample with guidance of scale `post` and with the given inputs of its network."""
+    if isinstance(policy, Policy):
+        guided = with_guidance(policy.sampler, post, trained)
+        policy.sampler = with_inputs(guided, inputs, policy.net)
+    elif post != 1 or any(value is not None for value in inputs.values()):
+        raise InputError("The guidance of an export is what it was exported with: leave post and inputs as they are.")
 
 
 def environment_of(config: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> Spec:
@@ -81,7 +95,7 @@ def environment_of(config: Mapping[str, Any], engine: str = "compiled", mode: st
     return spec.with_pictures({key: schema.shapes[key] for key in schema.pictures})
 
 
-def _check_observations(policy: Policy, env: Spec) -> None:
+def _check_observations(policy: Acting, env: Spec) -> None:
     offered = observation_shapes(env)
     for key, shape in policy.schema.shapes.items():
         if offered.get(key) != shape:

@@ -17,7 +17,7 @@ from isd_core.weighting import MSE, Discrepancy
 
 def output_at(net: VelocityNet, x: Tensor, time: float, cond: Cond) -> Tensor:
     """The network's output for x at one path time, t = s."""
-    t = torch.full((len(x),), time, device=x.device)
+    t = torch.full((x.shape[0],), time, device=x.device)
     return net(x, t, t, cond)
 
 

@@ -34,15 +34,15 @@ def test_first_weights_depend_on_the_seed_alone(config, normaliser):
     assert not torch.equal(weights(0), weights(1))
 
 
-def test_prediction_is_the_executed_part_in_the_units_of_the_data(policy):
+def test_plan_begins_with_the_newest_observation_in_the_units_of_the_data(policy):
     obs, noise = history(policy, 3), torch.randn(3, 16, 7)
     whole = policy.sampler(policy.net, noise, 2, policy.condition(obs)).detach()
-    expected = policy.normaliser.action.inverse(whole[:, 1:9].clamp(-1, 1))
-    torch.testing.assert_close(policy.predict(obs, noise, 2), expected)
+    expected = policy.normaliser.action.inverse(whole[:, 1:].clamp(-1, 1))
+    torch.testing.assert_close(policy.plan(obs, noise, 2), expected)
 
 
 def test_prediction_stays_in_the_range_of_the_training_actions(policy):
-    actions = policy.predict(history(policy, 8), 100 * torch.randn(8, 16, 7), 1)
+    actions = policy.plan(history(policy, 8), 100 * torch.randn(8, 16, 7), 1)
     assert actions.min() >= -0.5 - 1e-6
     assert actions.max() <= 0.9 + 1e-6
 
@@ -50,7 +50,7 @@ def test_prediction_stays_in_the_range_of_the_training_actions(policy):
 @pytest.mark.parametrize("nfe", [0, -1, 1.5])
 def test_number_of_evaluations_below_one_is_an_input_error(policy, nfe):
     with pytest.raises(InputError, match="at least 1"):
-        policy.predict(history(policy, 1), torch.zeros(1, 16, 7), nfe)
+        policy.plan(history(policy, 1), torch.zeros(1, 16, 7), nfe)
 
 
 def test_act_uses_the_last_observations(policy, observations):
@@ -59,7 +59,7 @@ def test_act_uses_the_last_observations(policy, observations):
     policy.observe(rows[1])
     actions = policy.act(rows[2], start="zeros")
     seen = {key: torch.tensor(np.stack([rows[1][key], rows[2][key]]), dtype=torch.float32)[None] for key in rows[0]}
-    np.testing.assert_array_equal(actions, policy.predict(seen, torch.zeros(1, 16, 7), 1)[0].numpy())
+    np.testing.assert_array_equal(actions, policy.plan(seen, torch.zeros(1, 16, 7), 1)[0, :8].numpy())
 
 
 def test_first_observation_fills_the_history(policy, observations):
@@ -86,7 +86,7 @@ def test_noise_differs_between_calls_and_seeds(policy, observations):
 
 
 def test_start_from_zeros_draws_no_noise(policy):
-    assert torch.equal(policy.starts("zeros", 0, [(0,), (1,)]), torch.zeros(2, 16, 7))
+    np.testing.assert_array_equal(policy.noise("zeros", [(0,), (1,)]), np.zeros((2, 16, 7)))
 
 
 def test_chunk_is_an_array_of_the_executed_length(policy, observations):
@@ -116,7 +116,7 @@ def test_observation_that_is_not_finite_is_an_input_error(policy, observations):
 
 def test_unknown_start_is_an_input_error(policy):
     with pytest.raises(InputError, match="noise or zeros"):
-        policy.starts("ones", 0, [(0,)])
+        policy.noise("ones", [(0,)])
 
 
 def test_normaliser_of_another_observation_is_an_input_error(policy):

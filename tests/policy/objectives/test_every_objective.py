@@ -31,7 +31,7 @@ def test_it_trains_and_acts(name, train_policy, sizes):
     assert code == 0
     policy = isd_policy.load(folder)
     obs = {key: torch.zeros(1, 2, size) for key, size in sizes.items()}
-    actions = policy.predict(obs, torch.randn(1, 16, 7), NFE.get(name, 2))
+    actions = policy.plan(obs, torch.randn(1, 16, 7), NFE.get(name, 2))
     assert torch.isfinite(actions).all()
 
 

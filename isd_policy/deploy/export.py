@@ -1,0 +1,131 @@
+"""`python -m isd_policy.deploy.export`: a bundle's sampler as an ONNX file and as a program of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from isd_core import seeds
+from isd_core.cli import command, resolved
+from isd_core.errors import InputError
+from isd_core.sampling import check_nfe
+from isd_policy.acting import Inputs
+from isd_policy.deploy import bundles, exports, graphs
+from isd_policy.loading import load_policy
+from isd_policy.policy import Policy
+from isd_policy.settings import check_whole
+
+OBSERVATIONS = 1000
+TOLERANCE = 1e-4
+PART = 50
+"""Rows of one call of the comparison."""
+
+Graph = Callable[[Inputs], np.ndarray]
+
+
+def random_inputs(policy: Policy, count: int, seed: int = 0) -> Inputs:
+    """Observations over and beyond the range of the training data, and noise."""
+    rng = seeds.numpy_rng(seed, "parity")
+    scale = policy.normaliser.observation
+    middle, half = ((scale.high + scale.low) / 2).cpu().numpy(), scale.half_range.cpu().numpy()
+    lead = (count, policy.horizons.observation)
+    state = (middle + half * rng.uniform(-1.5, 1.5, (*lead, len(middle)))).astype(np.float32)
+    obs = {}
+    for key, shape in policy.schema.shapes.items():
+        if key in policy.schema.pictures:
+            obs[key] = rng.integers(256, size=(*lead, *shape), dtype=np.uint8)
+        else:
+            obs[key], state = state[..., : shape[0]], state[..., shape[0] :]
+    noise = rng.standard_normal((count, policy.horizons.prediction, policy.action_size)).astype(np.float32)
+    return Inputs({key: np.ascontiguousarray(value) for key, value in obs.items()}, noise)
+
+
+def largest_difference(policy: Policy, graph: Graph, nfe: int, count: int = OBSERVATIONS) -> float:
+    """Between a graph's actions and the policy's, over `count` random observations, in units of the actions' range."""
+    inputs = random_inputs(policy, count)
+    low, high = policy.actions.bounds(policy.normaliser.action.low.cpu(), policy.normaliser.action.high.cpu())
+    unit = np.maximum(((high - low) / 2).numpy(), 1e-6)
+    worst = 0.0
+    for i in range(0, count, PART):
+        part = Inputs({key: value[i : i + PART] for key, value in inputs.obs.items()}, inputs.noise[i : i + PART])
+        worst = max(worst, float((np.abs(graph(part) - policy.infer(part, nfe)) / unit).max()))
+    return worst
+
+
+def program_graph(path: Path, batch: int | None) -> Graph:
+    """A written program as a function of any number of rows."""
+    module = torch.export.load(path).module()
+
+    def call(inputs: Inputs) -> np.ndarray:
+        rows = len(inputs.noise)
+        size = rows if batch is None else batch
+        parts = []
+        with torch.inference_mode():
+            for i in range(0, rows, size):
+                obs = {key: torch.from_numpy(value[i : i + size]) for key, value in inputs.obs.items()}
+                parts.append(module(obs, torch.from_numpy(inputs.noise[i : i + size])).numpy())
+        return np.concatenate(parts)
+
+    return call
+
+
+def write_export(bundle: bundles.Bundle, out: Path, nfe: int, batch: int | None, formats: list[str]) -> exports.Export:
+    """Writes a bundle's sampler in the given formats; each must agree with the policy to `TOLERANCE` (`RuntimeError`).
+
+    batch: the number of rows, None for any.
+    """
+    policy = load_policy(bundle)
+
+    def fill(folder: Path) -> dict[str, object]:
+        difference: dict[str, float] = {}
+        program = graphs.trace(policy, nfe, batch)
+        if "onnx" in formats:
+            graphs.write_onnx(program, folder / exports.ONNX)
+            size = policy.action_size
+            runtime = exports.OnnxPolicy(folder / exports.ONNX, policy.schema, policy.horizons, size, nfe, batch)
+            difference["onnx"] = checked(largest_difference(policy, runtime.infer, nfe), exports.ONNX)
+        if "program" in formats:
+            graphs.write_program(program, folder / exports.PROGRAM)
+            call = program_graph(folder / exports.PROGRAM, batch)
+            difference["program"] = checked(largest_difference(policy, call, nfe), exports.PROGRAM)
+        return {"graph": {"nfe": nfe, "batch": batch, "action_size": policy.action_size, "difference": difference}}
+
+    return exports.read(exports.write(out, {**bundle.meta, "nfe": nfe}, fill))
+
+
+def checked(difference: float, name: str) -> float:
+    """The difference itself; `RuntimeError` when it is more than rounding explains."""
+    if difference > TOLERANCE:
+        raise RuntimeError(f"{name} differs from the policy by {difference:.1e} half ranges; nothing is written.")
+    return difference
+
+
+@command("deploy_export")
+def main(cfg: DictConfig) -> None:
+    """Writes a bundle's sampler (normalise, network calls, decode) as graphs, and compares them with the policy."""
+    config = resolved(cfg)
+    formats = config["formats"]
+    if not formats or set(formats) - {"onnx", "program"}:
+        raise InputError(f"formats={formats}: expected one or both of onnx and program, as [onnx,program].")
+    if config["batch"] is not None:
+        check_whole(config, "batch")
+    bundle = bundles.read(config["bundle"])
+    nfe = check_nfe(bundle.meta["nfe"] if config["nfe"] is None else config["nfe"])
+    export = write_export(bundle, Path(config["out"]), nfe, config["batch"], formats)
+    differences = export.meta["graph"]["difference"]
+    print(
+        f"{bundle.meta['task']}, {nfe} NFE, "
+        + ("any batch" if config["batch"] is None else f"batch {config['batch']}")
+        + "; largest difference from the policy over "
+        + f"{OBSERVATIONS} random observations, in half ranges of the actions: "
+        + ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+        + f". Written: {export.path}. Next: python -m isd_policy.run checkpoint={export.path} rate=20 seconds=10"
+    )
+
+
+if __name__ == "__main__":
+    main()
