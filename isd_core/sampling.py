@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isd_core.errors import InputError
 from isd_core.flow_map import FlowMap
@@ -111,6 +111,26 @@ class PostCFG:
         return self.sampler(guided, z, nfe, cond)
 
 
+@dataclass(frozen=True)
+class Told:
+    """A sampler whose network is told further conditions, the same for every row, such as the guidance interval."""
+
+    sampler: Sampler
+    inputs: Mapping[str, float]
+
+    def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
+        told = {key: torch.full((len(z),), value, device=z.device) for key, value in self.inputs.items()}
+        return self.sampler(net, z, nfe, cond | told)
+
+
+def with_inputs(sampler: Sampler, inputs: Mapping[str, float | None], net: nn.Module) -> Sampler:
+    """`sampler` with the inputs that are not None; `InputError` for those that `net` does not take."""
+    given = {key: value for key, value in inputs.items() if value is not None}
+    if unknown := given.keys() - set(getattr(net, "inputs", ())):
+        raise InputError(f"The network {type(net).__name__} takes no {', '.join(sorted(unknown))}: leave them null.")
+    return Told(sampler, given) if given else sampler
+
+
 def with_guidance(sampler: Sampler, scale: float, config: Mapping[str, Any]) -> Sampler:
     """`sampler` with guidance of the given scale at sampling, 1 for none, for a network trained with `config`.
 
@@ -119,6 +139,8 @@ def with_guidance(sampler: Sampler, scale: float, config: Mapping[str, Any]) -> 
     """
     if scale == 1:
         return sampler
+    if "guidance" not in config:
+        raise InputError(f"post={scale:g}: what lies there does not say how it was trained; give the checkpoint itself.")
     trained = str(config["guidance"]["_target_"]).rpartition(".")[2]
     if trained == "NoGuidance":
         raise InputError(
