@@ -140,7 +140,9 @@ def with_guidance(sampler: Sampler, scale: float, config: Mapping[str, Any]) -> 
     if scale == 1:
         return sampler
     if "guidance" not in config:
-        raise InputError(f"post={scale:g}: what lies there does not say how it was trained; give the checkpoint itself.")
+        raise InputError(
+            f"post={scale:g}: what lies there does not say how it was trained; give the checkpoint itself."
+        )
     trained = str(config["guidance"]["_target_"]).rpartition(".")[2]
     if trained == "NoGuidance":
         raise InputError(

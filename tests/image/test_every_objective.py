@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isd_core.cli import CONFIGS
-from isd_image import train
+from isd_image import sample, train
 from isd_image.build import load_generator
 
 POLICIES = ("ddpm", "mip", "regression")
@@ -44,3 +44,40 @@ def test_a_teacher_is_distilled(name, train_image):
 def test_an_objective_of_policies_is_refused(name, train_image, capsys):
     assert train_image(name)[0] == 2
     assert "of isd_policy" in capsys.readouterr().err
+
+
+INTERVAL = ["guidance=interval", "network=in_context_xl1", "network.patch=2", "network.context_from=0"]
+
+
+def samples(call, folder, *overrides):
+    """The exit code of drawing two images."""
+    words = [f"checkpoint={folder}", f"out={folder}/x.png", "nfe=[1]", "count=2", "batch_size=2", "device=cpu"]
+    return call(sample, "image_sample", *words, *overrides)
+
+
+def test_the_interval_is_an_input_of_the_network(train_image, call):
+    code, folder = train_image("isd", *INTERVAL)
+    assert code == 0
+    assert samples(call, folder, "inputs.omega=3", "inputs.t_min=0.1") == 0
+
+
+def test_an_interval_that_the_network_cannot_see_is_refused(train_image, capsys):
+    assert train_image("isd", "guidance=interval")[0] == 2
+    assert "DiT has no input for omega" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "guidance, code, message",
+    [("none", 2, "trained with guidance=none"), ("post", 0, ""), ("pre", 0, "the two scales multiply")],
+)
+def test_guidance_at_sampling_is_for_networks_that_know_no_class(guidance, code, message, train_image, call, capsys):
+    _, folder = train_image("isd", f"guidance={guidance}")
+    capsys.readouterr()
+    assert samples(call, folder, "post=2") == code
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("objective", ["ict", "scm"])
+def test_guidance_in_training_needs_a_trained_diagonal(objective, train_image, capsys):
+    assert train_image(objective, "guidance=pre")[0] == 2
+    assert "never trained" in capsys.readouterr().err

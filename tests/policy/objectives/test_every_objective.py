@@ -57,3 +57,24 @@ def test_an_unknown_objective_lists_the_known_ones(train_policy, capsys):
     assert train_policy("idsd")[0] == 2
     error = capsys.readouterr().err
     assert all(name in error for name in NAMES)
+
+
+@pytest.mark.parametrize("words", [["guidance=pre"], ["guidance=post"], ["guidance=interval", "network.guided=true"]])
+def test_guidance_leaves_out_the_observation(words, train_policy, sizes):
+    code, folder = train_policy("isd", *words)
+    assert code == 0
+    obs = {key: torch.zeros(1, 2, size) for key, size in sizes.items()}
+    assert torch.isfinite(isd_policy.load(folder).plan(obs, torch.randn(1, 16, 7), 1)).all()
+
+
+@pytest.mark.parametrize(
+    "objective, words, message",
+    [
+        ("isd", ["guidance=interval"], "network.guided=true"),
+        ("regression", ["guidance=pre"], "would do nothing"),
+        ("ddpm", ["weighting=cosine"], "would do nothing"),
+    ],
+)
+def test_choices_that_would_do_nothing_are_refused(objective, words, message, train_policy, capsys):
+    assert train_policy(objective, *words)[0] == 2
+    assert message in capsys.readouterr().err
