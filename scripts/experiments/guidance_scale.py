@@ -166,7 +166,8 @@ def flags() -> argparse.ArgumentParser:
     result.add_argument("--omega", type=command.numbers, default=OMEGA, help="scales of Pre-CFG, such as 1.5,3,5,7")
     result.add_argument("--seeds", type=int, default=1, help="seeds of each scale")
     result.add_argument("--count", type=int, default=1000, help="samples of each measurement")
-    result.add_argument("--extractor", default="digits", help="features of the distance (configs/extractor)")
+    about = "features of the distance (configs/extractor): 'cifar_resnet extractor.source=FILE'"
+    result.add_argument("--extractor", default="digits", help=about)
     result.add_argument("words", nargs="*", metavar="KEY=VALUE", help="overrides of isd_image.train")
     return result
 

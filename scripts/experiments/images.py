@@ -31,7 +31,10 @@ BATCH = 100
 
 @dataclass(frozen=True)
 class ImageCell:
-    """One training with one seed. words: overrides of `isd_image.train`; points: measurements over the training."""
+    """One training with one seed. words: overrides of `isd_image.train`; points: measurements over the training.
+
+    extractor: a config of the group, with its overrides after it: "cifar_resnet extractor.source=FILE".
+    """
 
     label: str
     seed: int
@@ -88,15 +91,15 @@ class Meter:
     """The Fréchet distance of samples to the training images, and their class accuracy where the extractor tells."""
 
     def __init__(self, config: Mapping[str, Any], extractor: str, count: int) -> None:
-        chosen = resolved(compose_config("image_evaluate", [f"extractor={extractor}"]))["extractor"]
-        self.extractor: Extractor = instantiate(chosen)
+        words = f"extractor={extractor}".split()
+        self.extractor: Extractor = instantiate(resolved(compose_config("image_evaluate", words))["extractor"])
         self.source = instantiate(config["data"]["source"])
         self.count, self.config = count, config
         self.reference: Reference = of_split(self.source.split("train"), "train", self.extractor)
 
     def floor(self) -> float | None:
         """The distance of the held-out images to the training images, where the data has such a split."""
-        if self.config["data"]["source"].get("held_out") is None:
+        if self.source.held_out is None:
             return None
         held_out = of_split(self.source.split("held_out"), "held_out", self.extractor)
         return frechet(held_out.gaussian, self.reference.gaussian)

@@ -65,10 +65,9 @@ def main(flags: argparse.Namespace) -> int:
         for label, law in LAWS.items()
     ]
     records = run_cells(train_and_measure, cells, flags.out, flags.workers, "training")
-    shown = [cell for cell in cells if cell.seed == 0 and checkpoint.steps(run_dir(flags.out, cell))]
-    around = [
-        LandscapeCell(cell.name, 64 if flags.quick else 256, flags.radius, 5 if flags.quick else 15) for cell in shown
-    ]
+    shown = [cell for cell in cells if cell.seed == 0 and checkpoint.steps(run_dir(flags.out, cell)) and flags.grid]
+    batch, grid = (64, 5) if flags.quick else (256, flags.grid)
+    around = [LandscapeCell(cell.name, batch, flags.radius, grid) for cell in shown]
     surveys = run_cells(survey, around, flags.out, flags.workers, "landscape")
     landscapes = {cell.label: surveys[around[i].name]["result"] for i, cell in enumerate(shown)}
 
@@ -178,8 +177,10 @@ def flags() -> argparse.ArgumentParser:
     result = command.parser("time_relaxation", (__doc__ or "").split("\n\n")[0], "40 steps: shows only that it runs")
     result.add_argument("--seeds", type=int, default=3, help="seeds of either law")
     result.add_argument("--count", type=int, default=1000, help="samples of each measurement")
-    result.add_argument("--extractor", default="digits", help="features of the distance (configs/extractor)")
+    about = "features of the distance (configs/extractor): 'cifar_resnet extractor.source=FILE'"
+    result.add_argument("--extractor", default="digits", help=about)
     result.add_argument("--radius", type=float, default=1.0, help="of the landscape, in weight space")
+    result.add_argument("--grid", type=int, default=15, help="points of the landscape along each axis; 0: none")
     result.add_argument("words", nargs="*", metavar="KEY=VALUE", help="overrides of isd_image.train")
     return result
 
