@@ -41,7 +41,7 @@ DERIVATIVES: dict[str, Derivative] = {
     "difference in bfloat16": CentralDifference(eps=0.02, precision="autocast"),
 }
 QUICK_NETWORKS = ("unet1d_small", "dit_digits")
-REPEATS = 5
+REPEATS = 9
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,7 @@ def measure(cell: CostCell, out: Path) -> dict[str, Any]:
         with autocast:
             found = derivative().double()
             result: dict[str, Any] = {"error": float((found - exact).norm() / exact.norm())}
-            result["forward_seconds"] = seconds(forward, device)
-            result["derivative_seconds"] = seconds(derivative, device)
-            result["step_seconds"] = seconds(step, device)
+            result |= fastest({"forward": forward, "derivative": derivative, "step": step}, device)
             result["peak_bytes"] = peak_bytes(step, device) if not cell.compiled or device.type == "cuda" else None
     except (RuntimeError, NotImplementedError) as error:
         return {"refused": f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160]}"}
@@ -112,16 +110,18 @@ def _double(cond: Mapping[str, Tensor]) -> Cond:
     return {key: value.double() if value.is_floating_point() else value for key, value in cond.items()}
 
 
-def seconds(function: Callable[[], Tensor], device: torch.device) -> float:
-    """The smallest wall time of a few calls, after one to warm up."""
-    times = []
-    for _ in range(REPEATS + 1):
-        _wait(device)
-        started = time.perf_counter()
-        function()
-        _wait(device)
-        times.append(time.perf_counter() - started)
-    return min(times[1:])
+def fastest(functions: Mapping[str, Callable[[], Tensor]], device: torch.device) -> dict[str, float]:
+    """{name + "_seconds": the smallest wall time of a few calls}, called in turn, after one turn to warm up."""
+    times: dict[str, list[float]] = {f"{name}_seconds": [] for name in functions}
+    for turn in range(REPEATS + 1):
+        for name, function in functions.items():
+            _wait(device)
+            started = time.perf_counter()
+            function()
+            _wait(device)
+            if turn:
+                times[f"{name}_seconds"].append(time.perf_counter() - started)
+    return {name: min(values) for name, values in times.items()}
 
 
 def _wait(device: torch.device) -> None:
