@@ -18,7 +18,7 @@ from isd_image.metrics.distances import Gaussian, frechet, inception_score, kern
 from isd_image.metrics.extractors import Extractor, describe, digest
 from isd_image.metrics.reference import Reference, extract, load_reference, of_folder, of_split
 from isd_image.metrics.samples import read_samples
-from isd_image.sample import plan_of
+from isd_image.sample import generator_of, plan_of
 
 NAMED_FID = "inception-v3"
 SPLITS = ("train", "held_out")
@@ -56,7 +56,7 @@ def main(cfg: DictConfig) -> None:
     results = {name: _measure(values, reference, extractor) for name, values in sets.items()}
     floor = _floor(config, saved, extractor, reference)
     report = {"nfe": results, "real": floor, "protocol": protocol, "protocol_sha256": digest(protocol)}
-    report["seed"] = config["seed"]
+    report |= {} if saved is None else {"seed": config["seed"], "generator": generator_of(config)}
     _print(report, config["samples"] or config["checkpoint"])
     if config["out"] is not None:
         files.write_json(config["out"], report | checkpoint.provenance())
@@ -100,7 +100,7 @@ def _drawn(config: dict[str, Any], extractor: Extractor) -> tuple[dict[str, Samp
         n: Sampled(torch.cat(f), torch.cat(logits[n]) if n in logits else None, labels) for n, f in features.items()
     }
     described = {key: value for key, value in plan.described().items() if key != "seed"}
-    return sets, described | {"weights": config["weights"]}
+    return sets, described
 
 
 def _distance(extractor: Extractor) -> str:

@@ -42,6 +42,19 @@ def plan_of(config: dict[str, Any]) -> SamplePlan:
     return SamplePlan(load, config["seed"], tuple(config["nfe"]), config["count"], config["batch_size"], cycle)
 
 
+def generator_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What drew the samples: the checkpoint with a hash of its weights, and the fields that change what they give."""
+    saved = open_checkpoint(config["checkpoint"])
+    return {
+        "checkpoint": str(saved.path),
+        "step": saved.step,
+        "weights": config["weights"],
+        "sha256": saved.meta["sha256"].get(f"{config['weights']}.safetensors"),
+        "inputs": config["inputs"],
+        "post": config["post"],
+    }
+
+
 def _grid(plan: SamplePlan, out: Path, config: dict[str, Any]) -> None:
     write_panels(plan, out, config["columns"], config["scale"], config["processes"], config["device"])
 
@@ -67,7 +80,7 @@ def _folder(plan: SamplePlan, out: Path, config: dict[str, Any]) -> None:
                 flat = image[:, :, 0] if image.shape[2] == 1 else image
                 Image.fromarray(flat).save(temporary / f"{i:06d}.png")
         write_json(
-            temporary / "samples.json", plan.described() | {"nfe": plan.nfe[0], "checkpoint": config["checkpoint"]}
+            temporary / "samples.json", plan.described() | {"nfe": plan.nfe[0], "generator": generator_of(config)}
         )
 
 

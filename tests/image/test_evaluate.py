@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from isd_core import checkpoint, files
 from isd_image import evaluate, reference, sample, train
 
 SMALL = ["trainer.batch_size=16", "network.width=16", "network.depth=1", "network.heads=2", "trainer.device=cpu"]
@@ -82,6 +83,20 @@ def test_the_report_has_numbers_and_their_protocol(measure, run_dir, tmp_path):
     assert report["protocol"]["samples"]["count"] == 30
     assert report["protocol"]["reference"] == {"split": "train", "images": 1437}
     assert len(report["protocol_sha256"]) == 12
+    made = report["generator"]
+    assert (made["step"], made["weights"]) == (2, "ema")
+    assert made["sha256"] == files.sha256(checkpoint.find(run_dir) / "ema.safetensors")
+
+
+def test_the_seed_and_the_weights_are_no_part_of_the_protocol(measure, run_dir, tmp_path):
+    reports = []
+    for name, words in {"a": [], "b": ["seed=1", "weights=model"]}.items():
+        out = tmp_path / f"{name}.json"
+        assert measure(f"checkpoint={run_dir}", "nfe=[1]", "count=30", f"out={out}", *words) == 0
+        reports.append(json.loads(out.read_text()))
+    a, b = reports
+    assert a["protocol_sha256"] == b["protocol_sha256"]
+    assert a["generator"]["sha256"] != b["generator"]["sha256"]
 
 
 def test_samples_on_disk_give_the_numbers_of_the_checkpoint(measure, draw, run_dir, tmp_path):
