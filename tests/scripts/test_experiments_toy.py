@@ -1,13 +1,15 @@
 """The two-dimensional experiment: its cells, its gates, and sentences that follow the numbers."""
 
 import copy
+import os
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
 from isd_core.errors import InputError
-from scripts.experiments import toy, toy_cells
+from scripts.experiments import command, toy, toy_cells, toy_report
 from scripts.experiments.passes import count_passes
 from scripts.experiments.toy_cells import ToyCell, build, train
 from scripts.experiments.toy_report import findings, gates, summary
@@ -125,6 +127,13 @@ def records(*made):
     return {each["name"]: each for each in made}
 
 
+@pytest.fixture
+def known_truth(monkeypatch):
+    """What the sentences compare with, without integrating the true map."""
+    values = {"energy": 0.0, "far": 0.0, "std": 1.06, "steepness": 1.0, "mass_std": 0.006}
+    monkeypatch.setattr(toy_report, "truth", lambda data: values)
+
+
 def said(*made):
     return " ".join(findings(summary(records(*made)), "modes"))
 
@@ -146,32 +155,43 @@ def test_a_diverged_run_misses_the_gates():
     assert gates(records(record("isd", diverged=7))) == ["it diverged at step 7"]
 
 
-def test_the_command_fails_when_a_gate_is_missed(tmp_path, monkeypatch):
+def test_the_table_of_a_training_too_short_is_written_and_ends_with_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["toy", "--quick", "--passes=8", "--workers=1", f"--out={tmp_path}"])
+    assert command.run(toy.main, toy.flags()) == 1
+    assert "iSD missed: L_ED" in capsys.readouterr().err
+    assert {"table.json", "table.md", "curves_modes.png", "samples_modes.png"} <= set(os.listdir(tmp_path))
+
+
+def test_the_command_ends_with_0_when_no_gate_is_missed(tmp_path, monkeypatch):
     monkeypatch.setattr(toy, "markdown", lambda *_: "")
     monkeypatch.setattr(toy, "draw", lambda *_: None)
-    assert toy.conclude(records(record("isd", residual=1.0)), "quick", tmp_path) == 1
     assert toy.conclude(records(record("isd")), "quick", tmp_path) == 0
 
 
+@pytest.mark.usefixtures("known_truth")
 @pytest.mark.parametrize("residual, verdict", [(0.05, "agrees with the claim"), (0.5, "less than the claim")])
 def test_the_text_on_the_fall_follows_the_number(residual, verdict):
     assert verdict in said(record("isd", residual=residual))
 
 
+@pytest.mark.usefixtures("known_truth")
 def test_flat_maps_with_and_without_the_stop_gradient_are_told_apart():
     without = record("direct, no stop-gradient", spread=0.3)
     assert "with it the claim is not borne out" in said(record("direct"), without)
     assert "with and without the stop-gradient, as claimed" in said(record("direct", spread=0.3), without)
 
 
+@pytest.mark.usefixtures("known_truth")
 def test_a_difference_smaller_than_the_margin_is_called_none():
     assert "about the same" in said(record("isd", residual=0.1), record("isd, s = 0", residual=0.11))
 
 
+@pytest.mark.usefixtures("known_truth")
 def test_divergence_with_s_at_zero_is_said():
     assert "`isd` with s = 0 diverged (step 5)" in said(record("isd"), record("isd, s = 0", diverged=5))
 
 
+@pytest.mark.usefixtures("known_truth")
 def test_methods_better_than_isd_are_named():
     text = said(record("isd", residual=0.1), record("direct", residual=0.05))
     assert "L_ED (.100): `direct` .050*" in text
