@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from isd_core.sampling import check_nfe
 from isd_policy.acting import Inputs
 from isd_policy.deploy import bundles, exports, graphs
 from isd_policy.loading import load_policy
+from isd_policy.normaliser import CONSTANT_RANGE
 from isd_policy.policy import Policy
 from isd_policy.settings import check_whole
 
@@ -44,15 +45,19 @@ def random_inputs(policy: Policy, count: int, seed: int = 0) -> Inputs:
     return Inputs({key: np.ascontiguousarray(value) for key, value in obs.items()}, noise)
 
 
-def largest_difference(policy: Policy, graph: Graph, nfe: int, count: int = OBSERVATIONS) -> float:
-    """Between a graph's actions and the policy's, over `count` random observations, in units of the actions' range."""
+def largest_differences(
+    policy: Policy, graphs: Mapping[str, Graph], nfe: int, count: int = OBSERVATIONS
+) -> dict[str, float]:
+    """Of each graph's actions from the policy's over `count` random observations, in half ranges of the actions."""
     inputs = random_inputs(policy, count)
     low, high = policy.actions.bounds(policy.normaliser.action.low.cpu(), policy.normaliser.action.high.cpu())
-    unit = np.maximum(((high - low) / 2).numpy(), 1e-6)
-    worst = 0.0
+    unit = np.maximum(((high - low) / 2).numpy(), CONSTANT_RANGE)
+    worst = dict.fromkeys(graphs, 0.0)
     for i in range(0, count, PART):
         part = Inputs({key: value[i : i + PART] for key, value in inputs.obs.items()}, inputs.noise[i : i + PART])
-        worst = max(worst, float((np.abs(graph(part) - policy.infer(part, nfe)) / unit).max()))
+        expected = policy.infer(part, nfe)
+        for name, graph in graphs.items():
+            worst[name] = max(worst[name], float((np.abs(graph(part) - expected) / unit).max()))
     return worst
 
 
@@ -81,27 +86,21 @@ def write_export(bundle: bundles.Bundle, out: Path, nfe: int, batch: int | None,
     policy = load_policy(bundle)
 
     def fill(folder: Path) -> dict[str, object]:
-        difference: dict[str, float] = {}
         program = graphs.trace(policy, nfe, batch)
+        written: dict[str, Graph] = {}
         if "onnx" in formats:
-            graphs.write_onnx(program, folder / exports.ONNX)
+            graphs.write_onnx(program, file := folder / exports.ONNX)
             size = policy.action_size
-            runtime = exports.OnnxPolicy(folder / exports.ONNX, policy.schema, policy.horizons, size, nfe, batch)
-            difference["onnx"] = checked(largest_difference(policy, runtime.infer, nfe), exports.ONNX)
+            written["onnx"] = exports.OnnxPolicy(file, policy.schema, policy.horizons, size, nfe, batch).infer
         if "program" in formats:
-            graphs.write_program(program, folder / exports.PROGRAM)
-            call = program_graph(folder / exports.PROGRAM, batch)
-            difference["program"] = checked(largest_difference(policy, call, nfe), exports.PROGRAM)
+            graphs.write_program(program, file := folder / exports.PROGRAM)
+            written["program"] = program_graph(file, batch)
+        difference = largest_differences(policy, written, nfe)
+        if (worst := max(difference.values())) > TOLERANCE:
+            raise RuntimeError(f"The graphs differ from the policy by {worst:.1e} half ranges; nothing is written.")
         return {"graph": {"nfe": nfe, "batch": batch, "action_size": policy.action_size, "difference": difference}}
 
     return exports.read(exports.write(out, {**bundle.meta, "nfe": nfe}, fill))
-
-
-def checked(difference: float, name: str) -> float:
-    """The difference itself; `RuntimeError` when it is more than rounding explains."""
-    if difference > TOLERANCE:
-        raise RuntimeError(f"{name} differs from the policy by {difference:.1e} half ranges; nothing is written.")
-    return difference
 
 
 @command("deploy_export")

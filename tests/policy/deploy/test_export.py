@@ -1,0 +1,197 @@
+"""The sampler as a graph gives what the policy gives, for every policy network, and acts in the same interface."""
+
+import logging
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import isd_policy
+from isd_core.cli import compose_config, resolved
+from isd_core.cli import run as run_command
+from isd_core.errors import InputError
+from isd_policy.acting import Call
+from isd_policy.build import build_policy
+from isd_policy.deploy import export, exports, graphs
+from isd_policy.deploy.export import TOLERANCE, largest_differences, program_graph
+from isd_policy.deploy.exports import OnnxPolicy
+
+pytest.importorskip("onnxruntime")
+
+NETWORKS = sorted(
+    path.stem
+    for path in (Path(export.__file__).parents[2] / "configs/network").glob("*.yaml")
+    if "isd_policy.networks" in path.read_text() or re.search(r"^  - (unet1d|dit1d)$", path.read_text(), re.MULTILINE)
+)
+SMALL = {
+    "unet1d": ["network.widths=[16,32,64]"],
+    "unet1d_published": ["network.widths=[16,32,64]", "network.hidden=64", "network.embedding=32"],
+}
+"""Overrides that leave the layers of a network as they are, at a size that a test can afford."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch):
+    """torch's tracer writes thousands of records, which pytest would keep."""
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "propagate", False)
+
+
+def policy_of(network, config, normaliser):
+    """A policy with this network, as the training command configures it."""
+    words = ["data=x", f"network={network}", *SMALL.get(network, ())]
+    return build_policy(
+        config | {"network": resolved(compose_config("policy_train", words))["network"]}, normaliser
+    ).eval()
+
+
+def onnx_policy(policy, file, nfe, batch=None):
+    return OnnxPolicy(file, policy.schema, policy.horizons, policy.action_size, nfe, batch)
+
+
+def from_program(program):
+    """A program in memory as a function of its inputs."""
+    module = program.module()
+
+    def call(inputs):
+        with torch.inference_mode():
+            return module(
+                {k: torch.from_numpy(v) for k, v in inputs.obs.items()}, torch.from_numpy(inputs.noise)
+            ).numpy()
+
+    return call
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_graphs_of_any_batch_equal_the_policy(network, config, normaliser, tmp_path):
+    policy = policy_of(network, config, normaliser)
+    program = graphs.trace(policy, 1, None)
+    graphs.write_onnx(program, tmp_path / "policy.onnx")
+    forms = {"onnx": onnx_policy(policy, tmp_path / "policy.onnx", 1).infer, "program": from_program(program)}
+    assert max(largest_differences(policy, forms, 1).values()) < TOLERANCE
+
+
+def test_graphs_of_a_fixed_batch_equal_the_policy(policy, tmp_path):
+    """Two network calls; the last call of the comparison does not fill the batch."""
+    program = graphs.trace(policy, 2, 4)
+    graphs.write_onnx(program, tmp_path / "policy.onnx")
+    graphs.write_program(program, tmp_path / "program.pt2")
+    forms = {
+        "onnx": onnx_policy(policy, tmp_path / "policy.onnx", 2, batch=4).infer,
+        "program": program_graph(tmp_path / "program.pt2", None),
+    }
+    assert largest_differences(policy, {"onnx": forms["onnx"]}, 2, count=102)["onnx"] < TOLERANCE
+    four = export.random_inputs(policy, 4)
+    np.testing.assert_allclose(forms["program"](four), policy.infer(four, 2), atol=TOLERANCE)
+
+
+def test_a_wrong_graph_is_noticed(policy):
+    """The comparison itself can fail."""
+    assert largest_differences(policy, {"two": lambda i: policy.infer(i, 2)}, 1, count=10)["two"] > TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "isd_core.sampling.DiagonalSampler",
+        "isd_policy.objectives.regression.RegressionSampler",
+        "isd_policy.objectives.mip.MIPSampler",
+    ],
+)
+def test_other_samplers_are_traced(sampler, config, normaliser):
+    policy = build_policy(config | {"sampler": {"_target_": sampler, "path": config["path"]}}, normaliser).eval()
+    module = graphs.trace(policy, 1, None).module()
+    obs, noise = graphs.example(policy, 3)
+    noise += torch.randn(noise.shape)
+    torch.testing.assert_close(module(obs, noise), policy.plan(obs, noise, 1), atol=1e-5, rtol=0)
+
+
+def test_a_sampler_that_draws_noise_is_refused_by_name(config, normaliser):
+    sampler = {"_target_": "isd_core.sampling.ConsistencySampler", "path": config["path"]}
+    policy = build_policy(config | {"sampler": sampler}, normaliser).eval()
+    with pytest.raises(InputError, match="ConsistencySampler with nfe=2 cannot be exported"):
+        graphs.trace(policy, 2, None)
+
+
+# -- the command and the backend --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """Where the one bundle and export that the tests share are kept."""
+    return tmp_path_factory.mktemp("once")
+
+
+@pytest.fixture
+def exported(once, make_bundle, tmp_path):
+    """A bundle and its export, by the command."""
+    kept = once / "bundle", once / "export"
+    if not kept[1].exists():
+        shutil.copytree(make_bundle(), kept[0])
+        words = [f"bundle={kept[0]}", f"out={kept[1]}"]
+        assert run_command(export.main.__wrapped__, "deploy_export", words) == 0
+    mine = tmp_path / "mine", tmp_path / "mine.export"
+    for source, place in zip(kept, mine, strict=True):
+        shutil.copytree(source, place)
+    return mine
+
+
+def test_an_export_acts_as_its_bundle(exported, observations):
+    bundle, out = (isd_policy.load(path) for path in exported)
+    assert isinstance(out, OnnxPolicy)
+    for row in observations(4):
+        np.testing.assert_allclose(out.act(row), bundle.act(row), atol=1e-5)
+    out.reset(seed=1)
+    bundle.reset(seed=1)
+    np.testing.assert_allclose(out.act(row), bundle.act(row), atol=1e-5)
+    difference = exports.read(exported[1]).meta["graph"]["difference"]
+    assert 0 <= max(difference["onnx"], difference["program"]) < TOLERANCE
+
+
+def test_an_export_answers_many_at_once(exported, observations):
+    bundle, out = (isd_policy.load(path) for path in exported)
+    rows = [bundle.row(row) for row in observations(6)]
+    calls = [Call(rows[i : i + 2], (0, i)) for i in range(5)]
+    np.testing.assert_allclose(out.infer(out.preprocess(calls)), bundle.infer(bundle.preprocess(calls)), atol=1e-5)
+
+
+def test_the_number_of_network_calls_is_the_graph_s(exported, observations):
+    out = isd_policy.load(exported[1])
+    with pytest.raises(InputError, match="nfe=2: this export has 1"):
+        out.act(observations(1)[0], nfe=2)
+
+
+def test_wrong_observations_are_refused_alike(exported, observations):
+    row = observations(1)[0] | {"object": np.zeros(14)}
+    with pytest.raises(InputError, match=r"shape \(14,\); the policy was trained with \(10,\)"):
+        isd_policy.load(exported[1]).act(row)
+
+
+@pytest.mark.parametrize("name", ["policy.onnx", "export.json"])
+def test_a_changed_byte_of_an_export_is_noticed(exported, name):
+    file = exported[1] / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged|format|not valid JSON"):
+        isd_policy.load(exported[1])
+
+
+def test_an_export_is_for_the_processor(exported):
+    with pytest.raises(InputError, match="device=cuda needs a bundle"):
+        isd_policy.load(exported[1], device="cuda")
+
+
+@pytest.mark.parametrize("words", [["formats=[]"], ["formats=[tflite]"], ["nfe=0"], ["batch=0"]])
+def test_settings_out_of_range(words, make_bundle, tmp_path, capsys):
+    words = [f"bundle={make_bundle()}", f"out={tmp_path / 'e'}", *words]
+    assert run_command(export.main.__wrapped__, "deploy_export", words) == 2
+    assert words[-1].partition("=")[0] in capsys.readouterr().err
+
+
+def test_what_is_no_bundle_is_an_input_error(run, tmp_path, capsys):
+    words = [f"bundle={run}", f"out={tmp_path / 'e'}"]
+    assert run_command(export.main.__wrapped__, "deploy_export", words) == 2
+    assert "There is no bundle" in capsys.readouterr().err
