@@ -22,28 +22,35 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 
 
-def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+def command(
+    config_name: str, positional: str | None = None
+) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Turns `main(cfg)` into a program: composes `configs/<config_name>.yaml` with the overrides and runs it.
 
     `--help` prints every field with its comment, `--cfg` the resolved config. The program leaves no files of its own.
+    positional: the field that a first word without `=` sets.
     """
 
     def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
         @functools.wraps(function)
         def main() -> None:
-            sys.exit(run(function, config_name, sys.argv[1:]))
+            sys.exit(run(function, config_name, sys.argv[1:], positional))
 
         return main
 
     return decorate
 
 
-def run(function: Callable[[DictConfig], None], config_name: str, arguments: Sequence[str]) -> int:
+def run(
+    function: Callable[[DictConfig], None], config_name: str, arguments: Sequence[str], positional: str | None = None
+) -> int:
     """Runs one command and returns its exit code. Errors that are not the user's keep their traceback."""
     try:
         check_packages()
         flags = {word for word in arguments if word.startswith("-")}
         overrides = [word for word in arguments if word not in flags]
+        if positional is not None and overrides and "=" not in overrides[0]:
+            overrides[0] = f"{positional}={overrides[0]}"
         if flags & {"-h", "--help"}:
             print(help_text(function, config_name, overrides))
             return 0

@@ -50,7 +50,7 @@ def commands():
     root = FOLDER.parent
     sources = {path: path.read_text() for path in root.glob("*/**/*.py") if path.parts[len(root.parts)] in PACKAGES}
     for path, source in sources.items():
-        for name in re.findall(r'^@command\("(\w+)"\)', source, re.MULTILINE):
+        for name in re.findall(r'^@command\("(\w+)"', source, re.MULTILINE):
             package = path.parts[len(root.parts)]
             text = "\n".join(s for p, s in sources.items() if p.parts[len(root.parts)] in (package, "isd_core", "envs"))
             own = OmegaConf.to_container(OmegaConf.load(FOLDER / f"{name}.yaml"), resolve=False)

@@ -141,12 +141,52 @@ def test_actions_of_another_length_than_stated(edit):
 
 def test_sizes_that_differ_between_demonstrations(edit):
     path = edit(lambda file: replace(file, "data/demo_2/obs/object", np.zeros((30, 14))))
-    refuse(path, "`object` has 10 numbers a step in demo_0 and 14 in demo_2")
+    refuse(path, r"`object` has shape \[10\] a step in demo_0 and \[14\] in demo_2")
 
 
-def test_images_are_not_low_dimensional(edit):
-    path = edit(lambda file: replace(file, "data/demo_0/obs/object", np.zeros((12, 8, 8, 3), np.uint8)))
-    refuse(path, r"shape \(12, 8, 8, 3\)")
+def test_pictures_that_are_not_bytes(edit):
+    path = edit(
+        lambda file: [
+            replace(file, f"data/demo_{i}/obs/object", np.zeros((n, 8, 8, 3))) for i, n in enumerate((12, 20, 30))
+        ]
+    )
+    refuse(path, r"shape \(12, 8, 8, 3\) and type float64.*pictures of bytes")
+
+
+def with_pictures(edit, name="front_image"):
+    """The file with random pictures [8, 6, 3] in each demonstration."""
+    rng = np.random.default_rng(1)
+
+    def add(file):
+        for i, n in enumerate((12, 20, 30)):
+            file[f"data/demo_{i}/obs/{name}"] = rng.integers(0, 256, (n, 8, 6, 3), np.uint8)
+
+    return edit(add)
+
+
+def test_pictures_on_disk_are_those_in_memory(edit):
+    path, keys = with_pictures(edit), ("front_image", "object")
+    held, stored = (ActionChunks(read_robomimic(path, keys, pictures=p), Horizons()) for p in ("memory", "disk"))
+    everything = torch.arange(len(held))
+    first, second = held.batch(everything)["obs"], stored.batch(everything)["obs"]
+    assert first["front_image"].shape == (len(held), 2, 8, 6, 3)
+    assert first["front_image"].dtype == torch.uint8
+    assert all(torch.equal(first[key], second[key]) for key in keys)
+
+
+def test_pictures_are_those_of_their_steps(edit):
+    path = with_pictures(edit)
+    data = read_robomimic(path, ("front_image",))
+    with h5py.File(path) as file:
+        expected = np.concatenate([file[f"data/demo_{i}/obs/front_image"][()] for i in range(3)])
+    assert np.array_equal(np.asarray(data.observations["front_image"]), expected)
+    assert data.schema.pictures == ("front_image",)
+
+
+def test_an_unknown_place_for_pictures(edit):
+    path = with_pictures(edit)
+    with pytest.raises(InputError, match="known: auto, memory, disk"):
+        read_robomimic(path, ("front_image",), pictures="cloud")
 
 
 def test_unknown_filter_key_lists_the_known(write_demos):
@@ -175,7 +215,7 @@ def test_env_args_that_are_not_json(edit):
 @pytest.mark.parametrize("keys", [[], "object"])
 def test_observation_keys_are_a_list(demo_file, keys):
     with pytest.raises(InputError, match="expected a list of at least one key"):
-        read_robomimic(demo_file, keys)
+        read(demo_file, {"observation_keys": keys})
 
 
 @pytest.mark.robomimic

@@ -1,0 +1,103 @@
+"""`python -m isd_policy.data.convert data=FILE out=STORE.zarr`: a file of demonstrations as a zarr v3 store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from isd_core.cli import command
+from isd_core.errors import InputError
+from isd_core.files import atomic_write
+from isd_core.progress import Progress
+from isd_policy.data import read
+from isd_policy.data.demonstrations import Rows
+from isd_policy.data.description import Description, describe
+from isd_policy.data.zarr_store import CHUNK_STEPS, FORMAT, create_numbers, create_pictures
+
+BLOCK_STEPS = 64 * CHUNK_STEPS
+"""Steps that are written at once: whole chunks of pictures."""
+
+
+def convert(path: Path, out: Path) -> Description:
+    """Writes all observations, actions, masks and the environment's description of `path` to a new store `out`.
+
+    Pictures go through in blocks, so that they are never all in memory. Returns what was read. Raises `InputError`
+    when `out` exists or the file cannot be trained on.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists already; remove it, or choose another out=.")
+    described = describe(path)
+    if described.env_args is None:
+        raise InputError(f"{path} does not say of which environment it is (env_args), so no policy could be evaluated.")
+    try:
+        import zarr
+    except ImportError as error:
+        raise InputError(f"Writing {out} needs the package zarr ({error}): pip install 'isd-flow[zarr]'.") from error
+    keys = list(described.observations)
+    with atomic_write(out) as temporary, Progress(len(keys) + len(described.actions), "convert", "array") as bar:
+        group = zarr.open_group(temporary, mode="w", zarr_format=3)
+        group.attrs.update(_attributes(described))
+        data, meta = group.create_group("data"), group.create_group("meta")
+        ends = np.cumsum(described.lengths)
+        create_numbers(meta, "episode_ends", ends.shape, np.int64)[:] = ends
+        for action_key in described.actions:
+            actions = read(path, {"observation_keys": keys[:1], "action_key": action_key}).actions
+            create_numbers(data, action_key, actions.shape, np.float32)[:] = actions
+            bar.update(1)
+        first = next(iter(described.actions))
+        options = {"observation_keys": keys, "action_key": first, "pictures": "disk"}
+        for key, rows in read(path, options).observations.items():
+            _write(data, key, rows, ends)
+            bar.update(1)
+    return described
+
+
+def _attributes(described: Description) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "names": list(described.names),
+        "masks": {key: list(names) for key, names in described.masks.items()},
+        "env_args": described.env_args,
+        "source": described.path.name,
+    }
+
+
+def _write(data: Any, key: str, rows: Rows, ends: np.ndarray) -> None:
+    if isinstance(rows, np.ndarray):
+        array = create_numbers(data, key, rows.shape, np.float32)
+        array[:] = rows
+        return
+    array, begin = create_pictures(data, key, rows.shape), 0
+    for block in _blocks(rows, ends):
+        array[begin : begin + len(block)] = block
+        begin += len(block)
+
+
+def _blocks(rows: Rows, ends: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows in blocks of `BLOCK_STEPS`, read episode by episode."""
+    rest = np.empty((0, *rows.shape[1:]), np.uint8)
+    for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+        rest = np.concatenate([rest, rows[np.arange(begin, end)[None]][0]])
+        while len(rest) >= BLOCK_STEPS:
+            yield rest[:BLOCK_STEPS]
+            rest = rest[BLOCK_STEPS:]
+    if len(rest):
+        yield rest
+
+
+@command("data_convert", positional="data")
+def main(cfg: DictConfig) -> None:
+    """Converts a file of demonstrations to a zarr v3 store, chunked for windows of pictures."""
+    described = convert(Path(str(cfg.data)), Path(str(cfg.out)))
+    print(
+        f"{len(described.lengths)} demonstrations, {described.lengths.sum()} steps of {described.kind}. Written: "
+        f"{cfg.out}. Next: python -m isd_policy.train data={cfg.out} ..."
+    )
+
+
+if __name__ == "__main__":
+    main()

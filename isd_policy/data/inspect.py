@@ -1,0 +1,112 @@
+"""`python -m isd_policy.data.inspect FILE`: what a file of demonstrations holds, what it fits, what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from envs.spec import EnvSpec, observation_shapes, spec_of_data
+from envs.tasks import task_named
+from isd_core.cli import CONFIGS, command, compose_config
+from isd_core.errors import InputError
+from isd_policy.data import read
+from isd_policy.data.description import Description, describe
+
+
+def problems(described: Description) -> list[str]:
+    """What keeps the file, or one of its keys, from being trained on."""
+    found = []
+    if described.env_args is None:
+        found.append("data.attrs['env_args'] is missing or no JSON with env_name: the environment is unknown.")
+    if not described.observations:
+        found.append("there are no observations (data/<demonstration>/obs): a recording of states alone.")
+    if not described.actions:
+        found.append("there are no actions (data/<demonstration>/actions).")
+    if described.observations and described.actions:
+        first_observation, first_action = next(iter(described.observations)), next(iter(described.actions))
+        pairs = [(first_observation, key) for key in described.actions]
+        pairs += [(key, first_action) for key in described.observations]
+        found += [text for key, action_key in pairs if (text := _refusal(described, key, action_key))]
+    return list(dict.fromkeys(found))
+
+
+def _refusal(described: Description, key: str, action_key: str) -> str:
+    """Why the reader refuses a pair of keys; empty where it takes them."""
+    try:
+        read(described.path, {"observation_keys": [key], "action_key": action_key, "pictures": "disk"})
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def fits(described: Description) -> Iterator[tuple[str, str]]:
+    """(task, what is missing for it) for each task config of the file's environment; an empty text where it fits."""
+    for path in sorted((CONFIGS / "task").glob("*.yaml")):
+        task = compose_config("policy_train", [f"task={path.stem}", "data=FILE"])["task"]
+        if described.env_args is None or task_named(task.name).data_name != described.env_args["env_name"]:
+            continue
+        absent = [key for key in task.observation_keys if key not in described.observations]
+        yield path.stem, f"no {', '.join(absent)}" if absent else _differences(described, list(task.observation_keys))
+
+
+def _differences(described: Description, keys: list[str]) -> str:
+    """A size that the simulator would not give; empty where there is none."""
+    assert described.env_args is not None
+    shapes = {key: described.observations[key] for key in keys}
+    try:
+        spec = spec_of_data(described.env_args)
+        offered = observation_shapes(spec.with_pictures({k: shape for k, shape in shapes.items() if len(shape) == 3}))
+    except InputError as error:
+        return str(error)
+    for key, shape in shapes.items():
+        if offered.get(key) != tuple(shape):
+            return f"{key} is {list(shape)} in the file and {offered.get(key)} in the simulator"
+    return ""
+
+
+def environment(env_args: dict[str, Any] | None) -> str:
+    """The environment in a line, or why it cannot be simulated."""
+    if env_args is None:
+        return "unknown"
+    version = env_args.get("env_version") or "unknown version"
+    try:
+        spec = spec_of_data(env_args)
+    except InputError as error:
+        return f"{env_args['env_name']} ({version}); not simulated here: {error}"
+    if not isinstance(spec, EnvSpec):
+        return f"{env_args['env_name']}: simulated"
+    return (
+        f"{env_args['env_name']} (robosuite {version}): {spec.goal} goals in the {spec.frame} frame, kp {spec.kp:g}, "
+        f"scales {spec.position_scale:g} m and {spec.rotation_scale:g} rad, "
+        f"lite_physics {str(spec.lite_physics).lower()}, {spec.control_freq} Hz"
+    )
+
+
+def report(described: Description) -> str:
+    """The lines that the command prints."""
+    lengths = described.lengths
+    lines = [
+        f"{described.path}: {described.kind}",
+        f"  demonstrations: {len(lengths)}, {lengths.sum()} steps ({lengths.min()} to {lengths.max()} each)",
+        f"  environment: {environment(described.env_args)}",
+        "  actions: " + (", ".join(f"{key} [{size}]" for key, size in described.actions.items()) or "none"),
+        "  observations: " + ", ".join(f"{key} {list(shape)}" for key, shape in described.observations.items()),
+        "  filter keys: " + (", ".join(f"{key} ({len(names)})" for key, names in described.masks.items()) or "none"),
+    ]
+    lines += [f"  task={name}: {'no: ' + missing if missing else 'fits'}" for name, missing in fits(described)]
+    found = problems(described)
+    lines += [f"  problem: {text}" for text in found] or ["  problems: none"]
+    return "\n".join(lines)
+
+
+@command("data_inspect", positional="data")
+def main(cfg: DictConfig) -> None:
+    """Prints what a file of demonstrations holds, which tasks it fits, and what is wrong with it. Reads all of it."""
+    print(report(describe(Path(str(cfg.data)))))
+
+
+if __name__ == "__main__":
+    main()

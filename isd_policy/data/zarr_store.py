@@ -1,0 +1,189 @@
+"""Episodes in a zarr store: data/<key> [N, ...], meta/episode_ends [E], and the file's description in its attributes.
+
+The layout of Diffusion Policy's replay buffers, in zarr v3. Numbers lie in large chunks; pictures in chunks of a few
+steps, so that a window costs one or two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isd_core.errors import InputError
+from isd_core.zarr_groups import open_group
+from isd_policy.data.demonstrations import Demonstrations, Rows
+from isd_policy.data.rows import RowsOnDisk, fits_in_memory
+
+FORMAT = "isd-episodes"
+CHUNK_STEPS = 8
+"""Steps in a chunk of pictures."""
+READ_STEPS = 512
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store under one set of names. arrays: key -> zarr array [N, ...]; ends: [E]."""
+
+    path: Path
+    arrays: Mapping[str, Any]
+    ends: np.ndarray
+    names: tuple[str, ...]
+    masks: Mapping[str, Sequence[str]]
+    env_args: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Raises `InputError` where the description is missing or the lengths do not fit each other."""
+        group = open_group(path)
+        try:
+            ends, data = np.asarray(group["meta/episode_ends"][:]), group["data"]
+        except KeyError as error:
+            raise InputError(
+                f"{path} has no {error}; expected data/<key> and meta/episode_ends, as isd_policy.data.convert writes."
+            ) from error
+        described = group.attrs.asdict()
+        if described.get("format") != FORMAT:
+            raise InputError(
+                f"{path} does not say of which environment it is (attribute format={described.get('format')!r}, "
+                f"expected {FORMAT!r}): convert the HDF5 file that it came from by isd_policy.data.convert."
+            )
+        arrays = dict(sorted(data.arrays()))
+        for key, array in arrays.items():
+            if not len(ends) or array.shape[0] != ends[-1] or (np.diff(ends, prepend=0) < 1).any():
+                last = ends[-1] if len(ends) else 0
+                raise InputError(
+                    f"{path}: data/{key} has {array.shape[0]} steps, meta/episode_ends says {last} in {len(ends)} "
+                    "episodes of at least one step. The store is incomplete; convert it again."
+                )
+        names = tuple(described["names"])
+        return cls(path, arrays, ends, names, described["masks"], described["env_args"])
+
+
+def read(
+    path: Path,
+    observation_keys: Sequence[str],
+    action_key: str = "actions",
+    filter_key: str | None = None,
+    pictures: str = "auto",
+) -> Demonstrations:
+    """Reads observations and actions of a store; the options are those of the robomimic reader.
+
+    Raises `InputError` for what is missing, damaged, or not finite.
+    """
+    store = Store.open(path)
+    episodes = _chosen(store, filter_key)
+    first = np.concatenate([[0], store.ends[:-1]])
+    spans = [(int(first[i]), int(store.ends[i])) for i in episodes]
+    return Demonstrations(
+        observations={key: _rows(store, key, spans, pictures) for key in observation_keys},
+        actions=_numbers(store, action_key, spans),
+        lengths=np.array([end - begin for begin, end in spans]),
+        names=tuple(store.names[i] for i in episodes),
+        env_args=store.env_args,
+        source=str(path),
+    )
+
+
+def _chosen(store: Store, filter_key: str | None) -> list[int]:
+    if filter_key is None:
+        return list(range(len(store.ends)))
+    if filter_key not in store.masks:
+        known = ", ".join(sorted(store.masks)) or "none"
+        raise InputError(
+            f"{store.path} has no filter key `{filter_key}` (it has: {known}). Set dataset.filter_key to one of them, "
+            "or to null for all demonstrations."
+        )
+    chosen = [i for i, name in enumerate(store.names) if name in set(store.masks[filter_key])]
+    if not chosen:
+        raise InputError(f"{store.path}: the filter key `{filter_key}` lists no demonstration; choose another or null.")
+    return chosen
+
+
+def _array(store: Store, key: str) -> Any:
+    if key not in store.arrays:
+        raise InputError(
+            f"{store.path} has no data/{key}; there is: {', '.join(sorted(store.arrays))}. Set "
+            "dataset.observation_keys or actions.key to what the store has."
+        )
+    return store.arrays[key]
+
+
+def _numbers(store: Store, key: str, spans: Sequence[tuple[int, int]]) -> np.ndarray:
+    array = _array(store, key)
+    if array.ndim != 2:
+        raise InputError(f"{store.path}: data/{key} has shape {array.shape}; expected [steps, size] numbers.")
+    values = np.asarray(array[:], np.float32)
+    values = np.concatenate([values[begin:end] for begin, end in spans])
+    if not np.isfinite(values).all():
+        step, column = np.argwhere(~np.isfinite(values))[0]
+        raise InputError(f"{store.path}: data/{key} holds {values[step, column]} at step {step}, column {column}.")
+    return values
+
+
+def _rows(store: Store, key: str, spans: Sequence[tuple[int, int]], pictures: str) -> Rows:
+    array = _array(store, key)
+    if array.ndim != 4 or array.dtype != np.uint8:
+        return _numbers(store, key, spans)
+    shape = (sum(end - begin for begin, end in spans), *array.shape[1:])
+    if fits_in_memory(int(np.prod(shape)), pictures):
+        return np.concatenate([array[begin:end] for begin, end in spans])
+    return RowsOnDisk(_Shifted(chunk_reader(store.path / "data" / key, array), spans), shape)
+
+
+class _Shifted:
+    """Rows counted over the chosen episodes, read from rows counted over all of them."""
+
+    def __init__(self, read: Any, spans: Sequence[tuple[int, int]]) -> None:
+        lengths = [end - begin for begin, end in spans]
+        self._read, self._ends = read, np.cumsum(lengths)
+        self._shift = np.array([begin for begin, _ in spans]) - (self._ends - lengths)
+
+    def __call__(self, first: int, end: int) -> np.ndarray:
+        shift = int(self._shift[np.searchsorted(self._ends, first, side="right")])
+        values: np.ndarray = self._read(first + shift, end + shift)
+        return values
+
+
+def chunk_reader(folder: Path, array: Any) -> Any:
+    """Reads rows [first, end) of an array of pictures.
+
+    Chunks that `create_pictures` wrote are read and decoded here: zarr's own read costs a millisecond a window, ten
+    times as much as the decoding. Arrays of another making are read by zarr.
+    """
+    from numcodecs import blosc
+
+    chunks, shape = array.chunks, array.shape
+    names = [type(codec).__name__ for codec in getattr(array, "compressors", ())]
+    ours = array.metadata.zarr_format == 3 and names == ["BloscCodec"] and array.shards is None and folder.is_dir()
+    if not ours or chunks[1:] != shape[1:]:
+        return lambda first, end: array[first:end]
+
+    def chunk(number: int) -> np.ndarray:
+        file = folder / array.metadata.encode_chunk_key((number, *[0] * (len(shape) - 1)))
+        return np.frombuffer(blosc.decompress(file.read_bytes()), np.uint8).reshape(chunks)
+
+    def read(first: int, end: int) -> np.ndarray:
+        begin = first // chunks[0]
+        parts = [chunk(number) for number in range(begin, (end - 1) // chunks[0] + 1)]
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return values[first - begin * chunks[0] : end - begin * chunks[0]]
+
+    return read
+
+
+def create_numbers(group: Any, key: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A new array for numbers [N, d]."""
+    return group.create_array(key, shape=shape, dtype=dtype, chunks=(min(shape[0], 16_384), *shape[1:]))
+
+
+def create_pictures(group: Any, key: str, shape: tuple[int, ...]) -> Any:
+    """A new array for pictures [N, H, W, C] of bytes, in chunks that windows want."""
+    from zarr.codecs import BloscCodec
+
+    compressor = BloscCodec(cname="zstd", clevel=3, shuffle="noshuffle")
+    chunks = (CHUNK_STEPS, *shape[1:])
+    return group.create_array(key, shape=shape, dtype=np.uint8, chunks=chunks, compressors=compressor, fill_value=0)

@@ -1,0 +1,68 @@
+import h5py
+import numpy as np
+import pytest
+
+from isd_core.cli import run
+from isd_policy.data import inspect
+
+
+def inspected(path, capsys):
+    code = run(inspect.main.__wrapped__, "data_inspect", [str(path)], positional="data")
+    return code, capsys.readouterr()
+
+
+def test_a_whole_file_is_described(write_demos, capsys):
+    path = write_demos(masks={"train": ["demo_0", "demo_2"]})
+    code, printed = inspected(path, capsys)
+    assert code == 0
+    for text in (
+        "demonstrations: 3, 62 steps (12 to 30 each)",
+        "Lift (robosuite 1.5.2): delta goals in the base frame, kp 150",
+        "actions: actions [7]",
+        "object [10]",
+        "filter keys: train (2)",
+        "task=lift: fits",
+        "task=lift_image: no: no agentview_image, robot0_eye_in_hand_image",
+        "problems: none",
+    ):
+        assert text in printed.out
+
+
+def test_every_problem_is_named(demo_file, capsys):
+    with h5py.File(demo_file, "r+") as file:
+        file["data/demo_1/actions"][3, 2] = np.nan
+        del file["data/demo_2/obs/object"]
+        del file["data"].attrs["env_args"]
+    code, printed = inspected(demo_file, capsys)
+    assert code == 0
+    problems = [line for line in printed.out.splitlines() if "problem:" in line]
+    assert any("data/demo_1/actions holds nan at step 3" in line for line in problems)
+    assert any("env_args" in line for line in problems)
+    assert "environment: unknown" in printed.out
+
+
+def test_an_observation_of_another_size_does_not_fit(demo_file, capsys):
+    with h5py.File(demo_file, "r+") as file:
+        for demo in file["data"].values():
+            values = demo["obs/object"][()]
+            del demo["obs/object"]
+            demo["obs/object"] = values[:, :9]
+    _, printed = inspected(demo_file, capsys)
+    assert "task=lift: no: object is [9] in the file and (10,) in the simulator" in printed.out
+
+
+def test_pusht_is_described(pytestconfig, capsys):
+    pytest.importorskip("zarr", reason="the zarr extra is not installed")
+    _, printed = inspected(pytestconfig.rootpath / "tests/data/pusht/three_episodes.zarr.zip", capsys)
+    assert "Push-T recording" in printed.out
+    assert "task=pusht_keypoints: fits" in printed.out
+
+
+@pytest.mark.parametrize("content", [None, b"no HDF5"])
+def test_a_file_that_is_none_of_these(tmp_path, capsys, content):
+    path = tmp_path / "data.hdf5"
+    if content is not None:
+        path.write_bytes(content)
+    code, printed = inspected(path, capsys)
+    assert code == 2
+    assert str(path) in printed.err
