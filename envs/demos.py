@@ -13,8 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from envs import demo_file
 from envs.engine import resolve, say
 from envs.experts import expert_for
-from envs.pools import Lost, Pool, Raised, make_pool
-from envs.rollout import ATTEMPTS
+from envs.pools import ATTEMPTS, Lost, Pool, Raised, make_pool
 from envs.seat import Demonstration
 from envs.spec import EnvSpec
 from envs.statistics import wilson

@@ -92,11 +92,28 @@ class Engine(Protocol):
 class RobotEngine(Engine, Protocol):
     """An engine of a robosuite task, whose episodes can be written into robomimic's files."""
 
+    @property
+    def model(self) -> Any:
+        """The `mujoco.MjModel` of the present episode."""
+
+    @property
+    def data(self) -> Any:
+        """Its `mujoco.MjData`."""
+
     def state(self) -> np.ndarray:
         """robomimic's state of the simulation: time (s), qpos, qvel."""
 
     def model_xml(self) -> str:
         """The MuJoCo model of the present episode."""
+
+
+def show(engine: RobotEngine, state: np.ndarray) -> None:
+    """Puts a recorded state [1 + nq + nv] into the engine's data for drawing; the episode cannot go on from it."""
+    import mujoco
+
+    model, data = engine.model, engine.data
+    data.qpos[:], data.qvel[:] = state[1 : 1 + model.nq], state[1 + model.nq :]
+    mujoco.mj_forward(model, data)
 
 
 def pictures(engine: Engine, spec: Spec) -> Observation:

@@ -23,6 +23,8 @@ from envs.seat import Seat
 from envs.spec import Spec
 from isd_core.errors import InputError
 
+ATTEMPTS = 3
+"""How often an episode or job may lose its worker before the work is given up."""
 HANG_SECONDS = 300.0
 """A job that takes longer is taken for hung; building an engine and compiling it take less."""
 

@@ -39,10 +39,11 @@ def save_actions(results: Path, runs: Mapping[str, Sequence[Episode]]) -> Path:
 
 @dataclass(frozen=True)
 class Recorded:
-    """One episode of a result file. actions [steps, Da]."""
+    """One episode to execute again: actions [steps, Da]. stem: of its files; success: as recorded."""
 
-    label: str
     index: int
+    stem: str
+    caption: str
     start: dict[str, Any]
     success: bool
     actions: np.ndarray
@@ -80,7 +81,14 @@ def load(results: Path) -> Records:
             raise InputError(f"{path} belongs to another evaluation than {results}. Run the evaluation again.")
         parts = np.split(arrays[f"{label}/actions"], np.cumsum(steps)[:-1])
         episodes[label] = [
-            Recorded(label, int(verdict["index"]), starts[verdict["index"]], bool(verdict["success"]), actions)
+            Recorded(
+                int(verdict["index"]),
+                f"nfe{label}_episode{verdict['index']:04d}",
+                f"episode {verdict['index']}, {label} NFE",
+                starts[verdict["index"]],
+                bool(verdict["success"]),
+                actions,
+            )
             for verdict, actions in zip(of_label, parts, strict=True)
         ]
     return Records(spec_from_dict(fields), episodes)

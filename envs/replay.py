@@ -1,17 +1,27 @@
-"""Recorded episodes again, without the policy: `python -m envs.replay results=FILE episodes=[0,1] out=DIR`."""
+"""Recorded episodes again, without the policy: of an evaluation (`results=FILE`), or demonstrations (`data=FILE`).
+
+Replaying the demonstrations of a file tells before any training whether they mean here what they meant where they were
+recorded.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
-from envs import film, records
-from envs.engine import Engine, make_engine
+from envs import film, recorded, records
+from envs.engine import Engine, make_engine, resolve
+from envs.jobs import run_jobs
 from envs.records import Recorded
+from envs.seat import Repeated
+from envs.simulator import check_versions
+from envs.spec import EnvSpec, Spec
+from envs.statistics import mean_and_error, wilson
 from isd_core.cli import command
 from isd_core.errors import InputError
 from isd_core.progress import Progress
@@ -19,84 +29,109 @@ from isd_core.progress import Progress
 FRAMES_OF_SHEET = 8
 
 
-@dataclass(frozen=True)
-class Replayed:
-    """An episode executed again. frames: captioned pictures, empty where none were asked for."""
-
-    success: bool
-    steps: int
-    frames: list[np.ndarray]
-
-
-def replay(engine: Engine, episode: Recorded, size: int = 0, camera: str = "agentview", every: int = 2) -> Replayed:
-    """Executes the recorded actions from the recorded start; with `size` draws every so many steps (pixels)."""
+def frames_of(engine: Engine, episode: Recorded, size: int, camera: str, every: int) -> list[np.ndarray]:
+    """Captioned pictures of an episode executed again, one every so many steps; size: edge in pixels."""
     engine.reset_to(episode.start)
-    frames = [engine.frame(size, size, camera)] if size else []
-    steps, success = 0, False
-    stride = every if size else len(episode.actions)
-    for first in range(0, len(episode.actions), max(1, stride)):
-        chunk = engine.run(episode.actions[first : first + stride])
-        steps += chunk.steps
-        success = success or bool(chunk.success.any())
-        if size:
-            frames.append(engine.frame(size, size, camera))
-    verdict = "success" if success else "failure"
-    caption = f"episode {episode.index}, {episode.label} NFE, {verdict}"
-    return Replayed(success, steps, [film.captioned(frame, caption) for frame in frames])
+    frames, success = [engine.frame(size, size, camera)], False
+    for first in range(0, len(episode.actions), every):
+        chunk = engine.run(episode.actions[first : first + every])
+        frames.append(engine.frame(size, size, camera))
+        success = bool(chunk.success.any())
+        if success or chunk.fault is not None:
+            break
+    caption = f"{episode.caption}, {'success' if success else 'failure'}"
+    return [film.captioned(frame, caption) for frame in frames]
 
 
 def film_episodes(
-    engine: Engine, episodes: list[Recorded], out: Path, *, size: int, camera: str, every: int, rate: float
+    engine: Engine, episodes: Sequence[Recorded], out: Path, *, size: int, camera: str, every: int, rate: float
 ) -> list[Path]:
     """Writes MP4 and GIF of each episode and a contact sheet of all; returns the paths."""
     out.mkdir(parents=True, exist_ok=True)
     written, rows = [], []
     for episode in episodes:
-        replayed = replay(engine, episode, size, camera, every)
-        stem = f"nfe{episode.label}_episode{episode.index:04d}"
-        film.write_mp4(out / f"{stem}.mp4", replayed.frames, rate)
-        film.write_gif(out / f"{stem}.gif", replayed.frames, rate)
-        written += [out / f"{stem}.mp4", out / f"{stem}.gif"]
-        rows.append(film.spread(replayed.frames, FRAMES_OF_SHEET))
+        frames = frames_of(engine, episode, size, camera, every)
+        film.write_mp4(out / f"{episode.stem}.mp4", frames, rate)
+        film.write_gif(out / f"{episode.stem}.gif", frames, rate)
+        written += [out / f"{episode.stem}.mp4", out / f"{episode.stem}.gif"]
+        rows.append(film.spread(frames, FRAMES_OF_SHEET))
     film.contact_sheet(out / "contact_sheet.png", rows)
     return [*written, out / "contact_sheet.png"]
 
 
 def film_results(results: Path, first: int, size: int = 256, camera: str = "agentview", every: int = 2) -> Path:
     """Films the first episodes of each run of a result file into the folder `<results>_video`, which it returns."""
-    recorded = records.load(results)
-    engine = make_engine(recorded.spec)
+    of_results = records.load(results)
+    engine = make_engine(of_results.spec)
     out = results.with_name(results.stem + "_video")
-    rate = recorded.spec.control_freq / every
-    for label, episodes in recorded.episodes.items():
+    rate = of_results.spec.control_freq / every
+    for label, episodes in of_results.episodes.items():
         film_episodes(engine, episodes[:first], out / f"nfe{label}", size=size, camera=camera, every=every, rate=rate)
     return out
 
 
 @command("env_replay")
 def main(cfg: DictConfig) -> None:
-    """Repeats recorded episodes of an evaluation, checks their verdicts, and draws them where `out` is given."""
-    recorded = records.load(Path(str(cfg.results)))
-    label = str(cfg.nfe) if cfg.nfe is not None else next(iter(recorded.episodes))
-    if label not in recorded.episodes:
-        raise InputError(f"{cfg.results} has no results for nfe={label}; it has {', '.join(recorded.episodes)}.")
-    chosen = _chosen(recorded.episodes[label], cfg.episodes)
-    engine = make_engine(recorded.spec)
-    different = []
-    with Progress(len(chosen), "replay", "episode") as progress:
-        for episode in chosen:
-            if replay(engine, episode).success != episode.success:
-                different.append(episode.index)
-            progress.update(1)
-    print(
-        f"{recorded.spec.definition.title}, {label} NFE, {engine.name} engine: {len(chosen) - len(different)} of "
-        f"{len(chosen)} episodes end as recorded" + (f"; others: {different}." if different else ".")
-    )
+    """Repeats recorded episodes, tells how they end, and draws them where `out` is given."""
+    if (cfg.results is None) == (cfg.data is None):
+        raise InputError("Give either results=FILE.json of an evaluation or data=FILE of demonstrations.")
+    spec, episodes, engine = _of_results(cfg) if cfg.data is None else _of_data(cfg)
     if cfg.out is not None:
         options: dict[str, Any] = {"size": cfg.size, "camera": cfg.camera, "every": cfg.every}
-        rate = recorded.spec.control_freq / cfg.every
-        written = film_episodes(engine, chosen, Path(str(cfg.out)), rate=rate, **options)
+        written = film_episodes(engine, episodes, Path(str(cfg.out)), rate=spec.control_freq / cfg.every, **options)
         print(f"Written: {len(written)} files in {cfg.out}, among them contact_sheet.png.")
+
+
+def _of_results(cfg: DictConfig) -> tuple[Spec, list[Recorded], Engine]:
+    """Checks the verdicts of an evaluation."""
+    found = records.load(Path(str(cfg.results)))
+    label = str(cfg.nfe) if cfg.nfe is not None else next(iter(found.episodes))
+    if label not in found.episodes:
+        raise InputError(f"{cfg.results} has no results for nfe={label}; it has {', '.join(found.episodes)}.")
+    chosen, engine = _chosen(found.episodes[label], cfg.episodes), make_engine(found.spec)
+    results = repeat_all(found.spec, chosen, cfg.workers)
+    different = [e.index for e, result in zip(chosen, results, strict=True) if result.success != e.success]
+    print(
+        f"{found.spec.definition.title}, {label} NFE, {engine.name} engine: {len(chosen) - len(different)} of "
+        f"{len(chosen)} episodes end as recorded" + (f"; others: {different}." if different else ".")
+    )
+    return found.spec, chosen, engine
+
+
+def _of_data(cfg: DictConfig) -> tuple[Spec, list[Recorded], Engine]:
+    """Counts the demonstrations that succeed in this simulator."""
+    recording = recorded.load(Path(str(cfg.data)), cfg.action_key, cfg.env.engine, cfg.env.mode)
+    spec = resolve(recording.spec)
+    engine = make_engine(spec)
+    demos = [
+        Recorded(i, demo.name, demo.name, recorded.start_of(recording, demo, engine), True, demo.actions)
+        for i, demo in enumerate(recording.episodes)
+    ]
+    chosen = _chosen(demos, cfg.episodes)
+    results = repeat_all(spec, chosen, cfg.workers)
+    failed = [episode.stem for episode, result in zip(chosen, results, strict=True) if not result.success]
+    n = len(chosen)
+    low, high = wilson(n - len(failed), n)
+    mean, error = mean_and_error([result.score for result in results])
+    graded = f"mean best score {mean:.4f} +- {error:.4f}, " if spec.definition.graded else ""
+    versions = check_versions() if isinstance(spec, EnvSpec) else {"gym-pusht": version("gym-pusht")}
+    print(
+        f"{cfg.data}, {spec.definition.title} recorded with {recording.version}, replayed by {cfg.action_key} with "
+        f"{', '.join(f'{name} {number}' for name, number in versions.items())}, {engine.name} engine: {graded}"
+        f"{n - len(failed)} of {n} demonstrations succeed (Wilson 95 %: {100 * low:.1f}-{100 * high:.1f})"
+        + (f"; not: {', '.join(failed[:8])}{' ...' if len(failed) > 8 else ''}." if failed else ".")
+    )
+    return spec, chosen, engine
+
+
+def repeat_all(spec: Spec, episodes: Sequence[Recorded], workers: int) -> list[Repeated]:
+    """Executes all episodes again, on `workers` threads or processes."""
+    results: dict[int, Repeated] = {}
+    with Progress(len(episodes), "replay", "episode") as progress:
+        for number, result in run_jobs(spec, "repeat", [(e.start, e.actions) for e in episodes], workers):
+            results[number] = result
+            progress.update(1, success=f"{sum(r.success for r in results.values())}/{len(results)}")
+    return [results[number] for number in range(len(episodes))]
 
 
 def _chosen(episodes: list[Recorded], wanted: Any) -> list[Recorded]:

@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 
 from envs.engine import Observation, State, resolve, say
-from envs.pools import HANG_SECONDS, Lost, Pool, Raised, make_pool
+from envs.pools import ATTEMPTS, HANG_SECONDS, Lost, Pool, Raised, make_pool
 from envs.seat import Begun
 from envs.spec import Spec
 from envs.statistics import wilson
 from isd_core.progress import Progress
-
-ATTEMPTS = 3
-"""How often an episode may lose its worker before the evaluation is given up."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from envs.engine import Chunk, Engine, Observation, RobotEngine, State, joined, make_engine, pictures
+from envs.engine import Chunk, Engine, Observation, RobotEngine, State, joined, make_engine, pictures, show
 from envs.experts import expert_for
 from envs.spec import EnvSpec, Spec
 from isd_core import seeds
@@ -44,6 +44,15 @@ class Demonstration:
     rewards: np.ndarray
     model_xml: str
     start: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """An episode executed again from recorded actions. score: the best of its steps."""
+
+    success: bool
+    score: float
+    steps: int
 
 
 class Seat:
@@ -88,11 +97,41 @@ class Seat:
         stacked = {key: np.stack([frame[key] for frame in frames]) for key in (frames[0] if frames else ())}
         return replace(chunk, observations=chunk.observations | stacked)
 
+    def repeat(self, start: State, actions: np.ndarray) -> Repeated:
+        """Executes recorded actions [T, Da] from a start, up to the first success."""
+        self.engine.reset_to(start)
+        chunk = self.engine.run(actions)
+        return Repeated(bool(chunk.success.any()), chunk.best, chunk.steps)
+
+    def goals(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """The goal poses [T, Da] of recorded displacements (see `envs.goals`)."""
+        from envs.goals import goals
+
+        engine = self._robot()
+        return goals(self._robot_spec(), engine.model, engine.data, states, actions)
+
+    def draw(self, start: State, states: np.ndarray) -> Observation:
+        """The pictures of recorded states [T, 1 + nq + nv]: key -> [T, H, W, 3]. start: with the model's parameters."""
+        engine = self._robot()
+        engine.reset_to(start)
+        frames = []
+        for state in states:
+            show(engine, state)
+            frames.append(pictures(engine, self.spec))
+        return {key: np.stack([frame[key] for frame in frames]) for key in self.spec.picture_cameras}
+
+    def _robot_spec(self) -> EnvSpec:
+        if not isinstance(self.spec, EnvSpec):
+            raise InputError(f"{self.spec.definition.title} is not one of robosuite's tasks, which this is for.")
+        return self.spec
+
+    def _robot(self) -> RobotEngine:
+        self._robot_spec()
+        return cast(RobotEngine, self.engine)
+
     def demonstrate(self, seed: int, index: int, noise: float, max_steps: int, extra_steps: int) -> Demonstration:
         """Lets the scripted expert act in the episode (seed, index); `extra_steps` more after the first success."""
-        if not isinstance(self.spec, EnvSpec):
-            raise InputError(f"There is no scripted expert for {self.spec.definition.title}: use recorded episodes.")
-        engine = cast(RobotEngine, self.engine)
+        engine = self._robot()
         observation = engine.reset(seeds.derive(seed, "demonstration", index))
         start = engine.get_start()
         expert = expert_for(self.spec.task)(noise, seeds.numpy_rng(seed, "demonstration noise", index))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -22,7 +22,8 @@ def _world() -> Any:
     """gym-pusht's environment class, with a reset of our own. Imported at the first use."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
-        from gym_pusht.envs.pusht import PushTEnv
+        from gym_pusht.envs.pusht import PushTEnv, pymunk_to_shapely
+        from shapely.affinity import affine_transform
     except ImportError as error:
         raise InputError(f"task=pusht needs the package gym-pusht ({error}): pip install 'isd-flow[pusht]'.") from error
 
@@ -33,6 +34,15 @@ def _world() -> Any:
             self.block.position = list(state[2:4])
             self.block.angle = state[4]
             self.drawn = self.pose()
+
+        def _get_coverage(self) -> float:
+            """gym-pusht's number; the goal's shape is made once, and the block's by moving it."""
+            if not hasattr(self, "_goal"):
+                self._goal = pymunk_to_shapely(self.get_goal_pose_body(self.goal_pose), self.block.shapes)
+                self._still = affine_transform(self._goal, _place(self.goal_pose, inverse=True))
+            block = affine_transform(self._still, _place((*self.block.position, self.block.angle)))
+            coverage: float = self._goal.intersection(block).area / self._goal.area
+            return coverage
 
         def pose(self) -> np.ndarray:
             return np.array([*self.agent.position, *self.block.position, self.block.angle])
@@ -46,6 +56,13 @@ def _world() -> Any:
             self.space.step(self.dt)
 
     return World
+
+
+def _place(pose: Sequence[float], inverse: bool = False) -> list[float]:
+    """Shapely's six numbers of the turn and the move to a pose (x, y, angle), or of what undoes it."""
+    x, y, angle = pose
+    c, s = np.cos(angle), np.sin(angle)
+    return [c, s, -s, c, -c * x - s * y, s * x - c * y] if inverse else [c, -s, s, c, x, y]
 
 
 class PushTEngine:

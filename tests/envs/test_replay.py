@@ -26,8 +26,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     begun = seat.begin(5)
     idle = np.zeros((10, 7))
     episodes = [
-        Episode(0, True, len(demonstration.actions), demonstration.start, demonstration.actions, 0.0),
-        Episode(1, False, 10, begun.start, idle, 0.0),
+        Episode(0, True, len(demonstration.actions), demonstration.start, demonstration.actions, 0.0, 1.0),
+        Episode(1, False, 10, begun.start, idle, 0.0, 0.0),
     ]
     path = tmp_path_factory.mktemp("results") / "eval.json"
     records.save_actions(path, {"1": episodes})
@@ -86,7 +86,7 @@ def test_another_kind_of_json_is_named(tmp_path: Path) -> None:
 def test_actions_of_another_evaluation_are_refused(results: Path, tmp_path: Path) -> None:
     copy = tmp_path / "eval.json"
     copy.write_bytes(results.read_bytes())
-    records.save_actions(copy, {"1": [Episode(0, True, 3, {}, np.zeros((3, 7)), 0.0)]})
+    records.save_actions(copy, {"1": [Episode(0, True, 3, {}, np.zeros((3, 7)), 0.0, 1.0)]})
     with pytest.raises(InputError, match="another evaluation"):
         records.load(copy)
 

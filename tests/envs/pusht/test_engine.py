@@ -68,6 +68,19 @@ def test_score_is_coverage_over_the_threshold(engine):
     assert away.best == 0.0
 
 
+def test_coverage_is_that_of_gym_pusht(engine):
+    import gym_pusht.envs.pusht as package
+
+    found = []
+    for seed in range(20):
+        engine.reset(seed)
+        engine.world.block.angle += seed
+        engine.world.block.position = (230 + 3 * seed, 280 - 2 * seed)
+        assert engine.world._get_coverage() == pytest.approx(package.PushTEnv._get_coverage(engine.world), abs=1e-12)
+        found.append(engine.world._get_coverage())
+    assert max(found) > 0.3
+
+
 def test_success_ends_a_chunk(engine):
     engine.reset_to({"task": "pusht", "state": [50.0, 450.0, 256.0, 256.0, np.pi / 4]})
     assert engine.run(np.tile([50.0, 450.0], (5, 1))).steps == 1
