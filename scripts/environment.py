@@ -3,8 +3,9 @@
 Standard library only. Running it again is free when pyproject.toml, constraints.txt and the wanted extras are those of
 the last time; after an interruption it goes on.
 
-Nothing is compiled and no screen library is needed: robosuite and robomimic are installed without the requirements that
-serve their keyboard device and their own GPU probe (`LEFT_OUT`), and OpenCV in its headless build (`REPLACED`).
+Nothing is compiled and no screen library is needed: robosuite, robomimic and gym-pusht are installed without the
+requirements that serve a keyboard device and a GPU probe (`LEFT_OUT`), and with OpenCV in its headless build
+(`REPLACED`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 STAMP = "isd-environment.json"
 EXTRAS = {"demo": ("sim",), "test": ("dev",)}
-EDITED = ("robosuite", "robomimic")
+EDITED = ("robosuite", "robomimic", "gym-pusht")
 LEFT_OUT = ("pynput", "egl-probe")
 REPLACED = {"opencv-python": "opencv-python-headless"}
 # Bytes on disk and to download, measured with constraints.txt: (torch's default CUDA build, a CPU build).
