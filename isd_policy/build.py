@@ -16,7 +16,7 @@ from isd_core.config import instantiate
 from isd_core.errors import InputError
 from isd_policy.actions import ActionRepresentation
 from isd_policy.data.demonstrations import Demonstrations
-from isd_policy.encoders.base import Encoder
+from isd_policy.encoder import ObservationEncoder
 from isd_policy.horizons import Horizons
 from isd_policy.normaliser import MinMax
 from isd_policy.observations import ObservationSchema
@@ -44,10 +44,10 @@ def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
     )
 
 
-def build_encoder(config: Mapping[str, Any]) -> Encoder:
+def build_encoder(config: Mapping[str, Any]) -> ObservationEncoder:
     """The encoder of a config's observations, with fresh weights."""
     horizon = config["horizons"]["observation"]
-    encoder: Encoder = instantiate(config["encoder"], schema=schema_of(config), horizon=horizon)
+    encoder: ObservationEncoder = instantiate(config["encoder"], schema=schema_of(config), horizon=horizon)
     return encoder
 
 

@@ -14,8 +14,7 @@ from isd_core.network import Cond, Trainable
 from isd_core.sampling import Sampler
 from isd_policy.acting import Acting, Inputs, check_start
 from isd_policy.actions import ActionRepresentation, Plain
-from isd_policy.encoders.base import Encoder
-from isd_policy.encoders.state import StateEncoder
+from isd_policy.encoder import ObservationEncoder
 from isd_policy.horizons import Horizons
 from isd_policy.normaliser import MinMax
 from isd_policy.observations import ObservationSchema
@@ -44,7 +43,7 @@ class Policy(Trainable, Acting):
         sampler: Sampler,
         horizons: Horizons,
         schema: ObservationSchema,
-        encoder: Encoder | None = None,
+        encoder: ObservationEncoder | None = None,
         actions: ActionRepresentation | None = None,
         nfe: int = 1,
         start: str = "noise",
@@ -57,7 +56,7 @@ class Policy(Trainable, Acting):
             )
         self.net, self.normaliser, self.sampler, self.horizons = net, normaliser, sampler, horizons
         self.schema = schema
-        self.encoder = StateEncoder(schema, horizons.observation) if encoder is None else encoder
+        self.encoder = ObservationEncoder(schema, horizons.observation) if encoder is None else encoder
         self.actions: ActionRepresentation = Plain() if actions is None else actions
         self.nfe, self.start = nfe, check_start(start)
         self.reset()
@@ -90,17 +89,9 @@ class Policy(Trainable, Acting):
         chunk = self.sampler(self.net, noise, nfe, self.condition(obs))
         return self.actions.decode(self.normaliser.action.inverse(chunk[:, self.horizons.ahead].clamp(-1, 1)))
 
-    def predict(self, obs: Mapping[str, Tensor], noise: Tensor, nfe: int) -> Tensor:
-        """The executed part of `plan`, [B, Ta, robot's Da]."""
-        return self.plan(obs, noise, nfe)[:, : self.horizons.execution]
-
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
         obs = {key: self._tensor(value) for key, value in inputs.obs.items()}
         return self.plan(obs, self._tensor(inputs.noise), self.nfe if nfe is None else nfe).cpu().numpy()
-
-    def starts(self, start: str, seed: int, indices: list[tuple[int, ...]]) -> Tensor:
-        """The sampler's starts [len(indices), T, Da]: zeros, or noise of the streams (seed, "policy", *index)."""
-        return self._tensor(self.noise(start, [(seed, *index) for index in indices]))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)

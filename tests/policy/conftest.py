@@ -99,7 +99,7 @@ def config() -> dict:
             "hidden": 8,
         },
         "parametrisation": {"_target_": "isd_core.parametrisation.plain"},
-        "encoder": {"_target_": "isd_policy.encoders.state.StateEncoder"},
+        "encoder": {"_target_": "isd_policy.encoder.ObservationEncoder"},
         "actions": {"goal": None, "representation": {"_target_": "isd_policy.actions.Plain"}},
         "horizons": {"observation": 2, "prediction": 16, "execution": 8},
         "schema": {
