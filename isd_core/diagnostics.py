@@ -69,7 +69,8 @@ def estimates(
 class Watch:
     """Recognises known signs of failure in the log's records and explains each once, in one line."""
 
-    DIVERGED, EXPLODED = 10.0, 100.0
+    DIVERGED, EXPLODED = 10.0, 100.0  # times the best loss, the usual gradient norm
+    LARGE_OMEGA = 7.0
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
@@ -92,8 +93,9 @@ class Watch:
         lines = []
         loss, norm, step = record["loss"], record["grad_norm"], record["step"]
         if loss > self.DIVERGED * self._best and self._best > 0:
-            omega = getattr(getattr(self.objective, "guidance", None), "omega", None)
-            cause = f"guidance omega={omega:g} (above 7 is too large)" if omega else "the learning rate"
+            omega = getattr(getattr(self.objective, "guidance", None), "omega", 1.0)
+            large = f"guidance.omega={omega:g}: above {self.LARGE_OMEGA:g} it is too large"
+            cause = large if omega > self.LARGE_OMEGA else "too high a learning rate"
             lines += self._once(
                 "diverged",
                 f"step {step}: the loss is {loss:.3g} after {self._best:.3g}: it diverges. In the first 10,000 steps "

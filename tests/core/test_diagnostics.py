@@ -7,8 +7,10 @@ from isd_core.guidance import PreCFG
 from isd_core.objectives.base import LossOut
 from isd_core.objectives.eulerian import Eulerian
 from isd_core.objectives.flow_matching import FlowMatching
+from isd_core.objectives.semigroup import Semigroup
 from isd_core.paths import Linear
-from isd_core.times import FixedEnd
+from isd_core.times import Diagonal, Dyadic, FixedEnd
+from isd_core.velocities import Conditional
 
 
 def estimate(net, objective):
@@ -35,6 +37,18 @@ def test_the_share_near_the_diagonal_is_a_share():
     assert 0 <= near < 0.2
 
 
+def test_samples_with_the_diagonal_term_alone_are_near_the_diagonal():
+    near = estimate(Gaussian(Linear()), Eulerian(Linear(), target=Conditional(), share=0.25))["near_diagonal"]
+    assert 0.75 <= near < 0.85
+
+
+def test_the_estimate_of_a_residuals_share_does_not_see_the_rest():
+    """Shortcut: the rest of the batch has uniform times, which do not belong to the dyadic s beside them."""
+    truth = Gaussian(Linear(), std=0.5)
+    found = estimate(truth, Semigroup(Linear(), Dyadic(3), share=0.25, diagonal_times=Diagonal()))
+    assert found["l_ed"] < 1e-4
+
+
 def test_other_objectives_have_no_estimates():
     assert estimate(Gaussian(Linear()), FlowMatching(Linear())) == {}
 
@@ -57,6 +71,7 @@ def test_a_fixed_end_is_explained_at_the_start():
     "objective, bad, message",
     [
         (Eulerian(Linear()), {"loss": 30.0}, "learning rate"),
+        (Eulerian(Linear(), guidance=PreCFG({"label": 1}, omega=5.0)), {"loss": 30.0}, "learning rate"),
         (Eulerian(Linear(), guidance=PreCFG({"label": 1}, omega=9.0)), {"loss": 30.0}, "omega=9"),
         (Eulerian(Linear(), stop_gradient="spatial"), {"grad_norm": 500.0}, "stop_gradient=full"),
         (Eulerian(Linear()), {"grad_norm": 500.0}, "too high a learning rate"),
