@@ -162,6 +162,20 @@ def test_the_table_of_a_training_too_short_is_written_and_ends_with_1(tmp_path, 
     assert {"table.json", "table.md", "curves_modes.png", "samples_modes.png"} <= set(os.listdir(tmp_path))
 
 
+def test_rows_of_ones_own_are_trained_with_their_overrides(tmp_path, monkeypatch, capsys):
+    words = ["--rows", "direct objective.stop_gradient=none", "psd", "--seeds=2", "--passes=4", "--workers=1"]
+    monkeypatch.setattr(sys, "argv", ["toy", *words, f"--out={tmp_path}"])
+    assert command.run(toy.main, toy.flags()) == 0
+    text = (tmp_path / "table.md").read_text()
+    assert "| direct objective.stop_gradient=none | 2 |" in text and "| psd | 2 |" in text
+
+
+@pytest.mark.parametrize("row, message", [("isdd", "known: "), ("distill", "teacher"), ("isd time=x", "time")])
+def test_a_row_that_is_no_objective_is_refused(row, message):
+    with pytest.raises(InputError, match=message):
+        toy.own_cells([row], 1, 4)
+
+
 def test_the_command_ends_with_0_when_no_gate_is_missed(tmp_path, monkeypatch):
     monkeypatch.setattr(toy, "markdown", lambda *_: "")
     monkeypatch.setattr(toy, "draw", lambda *_: None)
