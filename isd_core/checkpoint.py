@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -71,8 +71,12 @@ def save(
     tensors: Mapping[str, Mapping[str, Tensor]],
     meta: Mapping[str, Any],
     keep: int | None = None,
+    protected: Collection[Path] = (),
 ) -> Path:
-    """Writes the checkpoint of `step`, unless it is there, removes all but the newest `keep`, returns its folder."""
+    """Writes the checkpoint of `step`, unless it is there, and returns its folder.
+
+    Of the others only the newest `keep` and the `protected` ones stay.
+    """
     place = folder(run_dir, step)
     if place.exists():
         return place
@@ -85,7 +89,7 @@ def save(
             hashes[file.name] = sha256(file)
         write_json(temporary / META, {"format": FORMAT, "step": step, **meta, "sha256": hashes})
     if keep is not None:
-        for old in steps(run_dir)[:-keep]:
+        for old in set(steps(run_dir)[:-keep]) - set(protected):
             shutil.rmtree(old)
     return place
 

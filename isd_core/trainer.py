@@ -14,13 +14,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
 from isd_core import checkpoint, distributed, seeds, sharding
+from isd_core.batches import Dataset, Prefetch, Shuffle, to_device
 from isd_core.diagnostics import ROWS, Watch, Window, estimates
 from isd_core.ema import EMA, DecayLaw, PowerDecay
 from isd_core.errors import InputError
@@ -43,16 +43,6 @@ COMPILE = (False, True, REDUCE_OVERHEAD)
 
 class DivergedError(RuntimeError):
     """Training stopped because its gradients were not finite for many steps in a row."""
-
-
-class Dataset(Protocol):
-    """Data held ready: batches are gathered by index."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: Tensor) -> Any:
-        """Nested dicts of tensors, the chosen rows first axis; `indices` is a [B] int64 tensor."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -152,39 +142,13 @@ class LossModule(nn.Module):
         return estimates(self.objective, self.model.net, x, cond, rng, step)
 
 
-class Shuffle:
-    """An endless stream of indices: each epoch is a permutation keyed by (seed, epoch); batches cross epochs."""
-
-    def __init__(self, length: int, batch_size: int, seed: int) -> None:
-        if length == 0:
-            raise InputError("The data set is empty: there is nothing to train on.")
-        self.length, self.batch_size, self.seed = length, batch_size, seed
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
-
-    def _permutation(self, epoch: int) -> np.ndarray:
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = seeds.numpy_rng(self.seed, "epoch", epoch).permutation(self.length)
-        return self._order
-
-    def __call__(self, step: int) -> Tensor:
-        """The [batch_size] indices of `step` = 0, 1, ..."""
-        parts, position, left = [], step * self.batch_size, self.batch_size
-        while left:
-            epoch, offset = divmod(position, self.length)
-            part = self._permutation(epoch)[offset : offset + left]
-            parts.append(part)
-            position, left = position + len(part), left - len(part)
-        return torch.from_numpy(np.concatenate(parts))
-
-
 class Trainer:
     """Trains `model` with `objective` on `dataset` and leaves checkpoints in `run_dir`.
 
     config: the resolved config, saved in every checkpoint; it must be that of the run to be resumed, `resumable` fields
     apart. loggers: built by the caller from the step at which the run starts (`Trainer.step`). on_checkpoint: called
-    with the trainer after each checkpoint. Under torchrun each process takes a part of every batch, and the first one
-    writes.
+    with the trainer after each checkpoint. protected: the checkpoints' folders that stay beside the newest ones. Under
+    torchrun each process takes a part of every batch, and the first one writes.
     """
 
     def __init__(
@@ -199,10 +163,12 @@ class Trainer:
         config: Mapping[str, Any],
         kind: str,
         on_checkpoint: Callable[[Trainer], None] | None = None,
+        protected: Callable[[], Collection[Path]] = tuple,
     ) -> None:
         self.cfg, self.run_dir, self.seed, self.kind = trainer, Path(run_dir), seed, kind
         self.config = config
-        self.on_checkpoint = on_checkpoint
+        self.on_checkpoint, self.protected = on_checkpoint, protected
+        self._loggers: Sequence[Logger] = ()
         self.world = distributed.join(pick_device(trainer.device))
         self.device = self.world.device(pick_device(trainer.device))
         self.parts = self.world.size * trainer.accumulate
@@ -225,6 +191,7 @@ class Trainer:
         laws = {"ema": trainer.ema, **{f"ema_{name}": law for name, law in trainer.averages.items()}}
         self.averages = {name: EMA(self.model, law) for name, law in laws.items()}
         self.indices = Shuffle(len(dataset), trainer.batch_size, seed)
+        self._batches = Prefetch(dataset.batch, self._part_indices)
         self.step = 0
         self.seconds = 0.0
         self.skipped = 0
@@ -243,9 +210,7 @@ class Trainer:
 
     def train_step(self) -> tuple[LossOut, Tensor]:
         """One optimiser step; a bad gradient changes nothing. Returns the loss and the unclipped gradient norm."""
-        parts = self.indices(self.step).chunk(self.parts)
-        first = self.world.rank * self.cfg.accumulate
-        outs = [self._backward(parts[part], part) for part in range(first, first + self.cfg.accumulate)]
+        outs = [self._backward(part) for part in range(self.cfg.accumulate)]
         out = outs[0] if len(outs) == 1 else _joined(outs)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = sharding.whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
@@ -263,14 +228,19 @@ class Trainer:
         self.step += 1
         return out, norm
 
-    def _backward(self, indices: Tensor, part: int) -> LossOut:
-        """Adds the gradient of one part of the batch; the processes' gradients are averaged after their last part."""
+    def _part_indices(self, n: int) -> Tensor:
+        """The rows of the n-th part that this process takes, counted over all steps."""
+        step, part = divmod(n, self.cfg.accumulate)
+        return self.indices(step).chunk(self.parts)[self.world.rank * self.cfg.accumulate + part]
+
+    def _backward(self, own: int) -> LossOut:
+        """Adds the gradient of one of this process's parts; the gradients are averaged after the last of them."""
+        part = self.world.rank * self.cfg.accumulate + own
         key = (self.step, part) if part else (self.step,)
-        batch = _to_device(self.dataset.batch(indices), self.device)
+        batch = to_device(self._batches(self.step * self.cfg.accumulate + own), self.device)
         rng = seeds.torch_rng(self.seed, "train-noise", *key, device=self.device)
         torch.manual_seed(seeds.derive(self.seed, "train-dropout", *key))
-        last = (part + 1) % self.cfg.accumulate == 0
-        with distributed.averaging(self.parallel, now=last):
+        with distributed.averaging(self.parallel, now=own == self.cfg.accumulate - 1):
             out: LossOut = self.parallel(batch, rng, self.step)
             (out.loss / self.cfg.accumulate).backward()
         return out
@@ -293,6 +263,7 @@ class Trainer:
         SIGTERM and Ctrl-C end it after the step at hand, saved. Returns the last checkpoint's folder.
         """
         end = self.cfg.steps if until is None else min(until, self.cfg.steps)
+        self._loggers = loggers
         self.loss.train()
         window, watch = Window(), Watch(self.loss.objective)
         self._say(watch.at_start())
@@ -307,20 +278,24 @@ class Trainer:
                     shown = self.world.mean(window.flush())
                     record = {"step": self.step, "lr": self.learning_rate(self.step - 1), "seconds": self.seconds}
                     record |= shown | self.diagnose()
-                    for logger in loggers:
-                        logger.log(record)
+                    self.log(record)
                     self._say(watch(record))
                 bar.update(1, **shown)
                 if self.step % self.cfg.checkpoint_every == 0:
                     self.save()
         return self.save()
 
+    def log(self, record: dict[str, Any]) -> None:
+        """Gives a record, which names its `step`, to all loggers of the run."""
+        for logger in self._loggers:
+            logger.log(record)
+
     def diagnose(self) -> dict[str, float]:
         """The estimates of `diagnostics` on the coming batch, in the steps that are due."""
         if not self.cfg.diagnose_every or self.step % self.cfg.diagnose_every:
             return {}
         rng = seeds.torch_rng(self.seed, "diagnose", self.step, device=self.device)
-        batch = _to_device(self.dataset.batch(self.indices(self.step)[:ROWS]), self.device)
+        batch = to_device(self.dataset.batch(self.indices(self.step)[:ROWS]), self.device)
         return self.loss.diagnose(batch, rng, self.step)
 
     def _say(self, lines: Sequence[str]) -> None:
@@ -361,7 +336,8 @@ class Trainer:
             "config": dict(self.config),
             **checkpoint.provenance(),
         }
-        return checkpoint.save(self.run_dir, self.step, groups, meta, keep=self.cfg.keep_checkpoints)
+        keep = self.cfg.keep_checkpoints
+        return checkpoint.save(self.run_dir, self.step, groups, meta, keep=keep, protected=self.protected())
 
     def _resume(self) -> None:
         saved = checkpoint.load(self.run_dir)
@@ -408,9 +384,3 @@ def pick_device(name: str) -> torch.device:
         first = str(error).splitlines()[0]
         raise InputError(f"device={name} cannot be used here: {first} Use auto, cpu or cuda.") from error
     return device
-
-
-def _to_device(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, Mapping):
-        return {key: _to_device(value, device) for key, value in batch.items()}
-    return batch.to(device, non_blocking=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from isd_core.batches import Dataset
 from isd_core.config import OUR_PACKAGES, instantiate
 from isd_core.errors import InputError
 from isd_core.loggers import JsonlLogger, Logger, WandbLogger
 from isd_core.network import Trainable
-from isd_core.trainer import Dataset, Trainer
+from isd_core.trainer import Trainer
 
 # what each of these groups is where nothing was chosen
 NEUTRAL = {"guidance": "NoGuidance", "weighting": "Uniform", "discrepancy": "MSE"}
@@ -24,11 +25,13 @@ def train(
     dataset: Dataset,
     kind: str,
     on_checkpoint: Callable[[Trainer], None] | None = None,
+    protected: Callable[[], Collection[Path]] = tuple,
 ) -> Trainer:
     """Trains `model` as the resolved `config` says (objective, trainer, logger, seed, run_dir); returns the trainer.
 
     kind: what the checkpoint is of, "policy" or "image". The same call with the same run_dir resumes.
-    on_checkpoint: called after each checkpoint. Under torchrun the first process logs and writes.
+    on_checkpoint: called after each checkpoint; protected: the checkpoints that stay beside the newest. Under torchrun
+    the first process logs and writes.
     """
     run_dir = Path(config["run_dir"])
     check_objective(config, kind)
@@ -43,6 +46,7 @@ def train(
         config=config,
         kind=kind,
         on_checkpoint=on_checkpoint,
+        protected=protected,
     )
     loggers: list[Logger] = []
     if trainer.world.chief:

@@ -20,9 +20,10 @@ from typing import Any
 import torch
 
 from isd_core import checkpoint, files
+from isd_core.batches import Shuffle
 from isd_core.cli import compose_config, resolved
 from isd_core.config import instantiate
-from isd_core.trainer import PRECISIONS, LossModule, Shuffle, pick_device
+from isd_core.trainer import PRECISIONS, LossModule, pick_device
 from isd_image.build import build_network
 from isd_image.data import Cache, LabelledImages
 from isd_image.data.shards import INDEX

@@ -17,7 +17,7 @@ from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.objectives.eulerian import Eulerian
 from isd_core.optimizer import OptimizerConfig
 from isd_core.paths import Linear
-from isd_core.trainer import DivergedError, Shuffle, Trainer, TrainerConfig, pick_device
+from isd_core.trainer import DivergedError, Trainer, TrainerConfig, pick_device
 
 
 class Points:
@@ -155,16 +155,11 @@ def test_only_the_newest_checkpoints_stay(tmp_path):
     assert [path.name for path in checkpoint.steps(tmp_path)] == ["step_00000008", "step_00000010", "step_00000012"]
 
 
-def test_every_epoch_visits_every_sample_once():
-    order = Shuffle(10, 4, seed=0)
-    seen = torch.cat([order(step) for step in range(5)])
-    assert sorted(seen[:10].tolist()) == list(range(10)) == sorted(seen[10:].tolist())
-    assert seen[:10].tolist() != seen[10:].tolist()
-
-
-def test_an_empty_data_set_is_refused():
-    with pytest.raises(InputError, match="empty"):
-        Shuffle(0, 4, seed=0)
+def test_protected_checkpoints_stay_too(tmp_path):
+    run = trainer(tmp_path, checkpoint_every=2, keep_checkpoints=1)
+    run.protected = lambda: [checkpoint.folder(tmp_path, 4), checkpoint.folder(tmp_path, 8)]
+    run.run()
+    assert [path.name for path in checkpoint.steps(tmp_path)] == ["step_00000004", "step_00000008", "step_00000012"]
 
 
 @pytest.mark.parametrize(
