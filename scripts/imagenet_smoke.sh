@@ -14,14 +14,15 @@
 #                  killed (default); 0: train once
 #   SAMPLES        images to evaluate (default 64)               EXTRACTOR overrides of the evaluation's extractor
 #   WEIGHTS        ema | model: the weights to sample with (default model; ema for real runs)
-#   PRECISION      of codec and training: bfloat16 | float32     PYTHON    interpreter (default .venv/bin/python)
+#   PRECISION      of codec and training: float32 (default) | bfloat16 (for GPUs; many CPUs compute it slowly)
+#   PYTHON         interpreter (default .venv/bin/python)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 : "${IMAGES:?set IMAGES to a folder with one folder of images a class, to tar files, or to a zip (see the head of this script)}"
 : "${CODEC:=taef2}" "${CODEC_SOURCE:=}" "${OUT:=runs/imagenet_smoke}" "${SIZE:=256}" "${MIRROR:=false}"
 : "${RECIPE:=isd_b4}" "${STEPS:=6}" "${BATCH:=8}" "${EVERY:=3}" "${PROCESSES:=2}" "${KILL:=1}" "${EXTRA:=}"
-: "${SAMPLES:=64}" "${EXTRACTOR:=extractor=pixels extractor.side=8}" "${WEIGHTS:=model}" "${PRECISION:=bfloat16}"
+: "${SAMPLES:=64}" "${EXTRACTOR:=extractor=pixels extractor.side=8}" "${WEIGHTS:=model}" "${PRECISION:=float32}"
 : "${PYTHON:=.venv/bin/python}"
 export PYTHONPATH="$PWD" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
