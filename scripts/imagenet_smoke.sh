@@ -7,6 +7,7 @@
 #   CODEC          codec config (default taef2), CODEC_SOURCE its weights (a folder, a file, or a hub name)
 #   OUT            where everything goes (default runs/imagenet_smoke); an unfinished part is continued
 #   SIZE           side of the crop in pixels (default 256)      MIRROR    encode mirrors too (default false)
+#   SHARD          images a cache shard (default 100; 2048 for a million images)
 #   RECIPE         training recipe (default isd_b4)              EXTRA     further overrides of the training
 #   STEPS          optimiser steps (default 6)                   BATCH     samples a step (default 8)
 #   EVERY          steps between checkpoints (default 3)         PROCESSES of the cache and the training (default 2)
@@ -20,7 +21,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 : "${IMAGES:?set IMAGES to a folder with one folder of images a class, to tar files, or to a zip (see the head of this script)}"
-: "${CODEC:=taef2}" "${CODEC_SOURCE:=}" "${OUT:=runs/imagenet_smoke}" "${SIZE:=256}" "${MIRROR:=false}"
+: "${CODEC:=taef2}" "${CODEC_SOURCE:=}" "${OUT:=runs/imagenet_smoke}" "${SIZE:=256}" "${MIRROR:=false}" "${SHARD:=100}"
 : "${RECIPE:=isd_b4}" "${STEPS:=6}" "${BATCH:=8}" "${EVERY:=3}" "${PROCESSES:=2}" "${KILL:=1}" "${EXTRA:=}"
 : "${SAMPLES:=64}" "${EXTRACTOR:=extractor=pixels extractor.side=8}" "${WEIGHTS:=model}" "${PRECISION:=float32}"
 : "${PYTHON:=.venv/bin/python}"
@@ -41,7 +42,7 @@ fi
 
 step "cache: $images at $SIZE pixels by $CODEC"
 "$PYTHON" -m isd_image.cache "images=$images" "out=$OUT/cache" "${codec[@]}" "size=$SIZE" "mirror=$MIRROR" \
-    "precision=$PRECISION" shard_size=100 batch_size=10 "processes=$PROCESSES"
+    "precision=$PRECISION" "shard_size=$SHARD" batch_size=10 "processes=$PROCESSES"
 
 read -r channels factor classes < <("$PYTHON" - "$OUT/cache/cache.json" <<'END'
 import json, sys
