@@ -1,0 +1,165 @@
+"""A policy on a server, in the interface of a policy at hand."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from .wire import WireError, pack, unpack
+
+OPTIONS = "isd"
+"""The key of a request under which `stream` and `deadline_ms` stand."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two attempts to connect."""
+
+
+class ServerError(RuntimeError):
+    """The server refused a request; the message is the server's."""
+
+
+class NoServerError(ServerError):
+    """There was no server, or no answer in time."""
+
+
+class Horizons(NamedTuple):
+    """Observations that the policy sees, and actions of a chunk that are executed."""
+
+    observation: int
+    execution: int
+
+
+class Call(NamedTuple):
+    """The last observations, oldest first, and the stream (seed, *index) of the noise."""
+
+    history: Sequence[Mapping[str, np.ndarray]]
+    stream: tuple[int, ...]
+
+
+class RemotePolicy:
+    """The policy of the server at `url` (ws://host:port). It may be used by one thread at a time.
+
+    token: what the server asks for, if it does. timeout: seconds for an answer. retry: seconds for which a lost server
+    is looked for before a call is given up; 0 tries once. A call that is given up does not close the policy: the next
+    one connects again. Raises `NoServerError` and `ServerError`.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout: float = 10.0, retry: float = 10.0) -> None:
+        self.url, self.token, self.timeout, self.retry = url, token, timeout, retry
+        self._opened = ExitStack()
+        self._connection: ClientConnection | None = None
+        self.metadata: dict[str, Any] = {}
+        self.connections = 0
+        """How often it connected."""
+        self._connect_again(time.monotonic() + retry)
+        lengths = self.metadata["horizons"]
+        self.horizons = Horizons(lengths["observation"], lengths["execution"])
+        self.reset()
+
+    def __enter__(self) -> RemotePolicy:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection = None
+        self._opened.close()
+
+    # -- one robot ----------------------------------------------------------------------------------------------------
+
+    def reset(self, seed: int = 0) -> None:
+        """Forgets the observations; the noise of the calls that follow comes from (seed, number of the call)."""
+        self._history: deque[dict[str, np.ndarray]] = deque(maxlen=self.horizons.observation)
+        self._seed, self._calls = seed, 0
+
+    def observe(self, obs: Mapping[str, np.ndarray]) -> None:
+        """Adds one observation to the history; the first one fills it. Call it at every control step."""
+        row = self.row(obs)
+        self._history.extend([row] * (1 if self._history else self.horizons.observation))
+
+    def act(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """`observe(obs)`, then the next actions to execute, [Ta, Da] float32."""
+        self.observe(obs)
+        frame = self.preprocess([Call(list(self._history), (self._seed, self._calls))])
+        self._calls += 1
+        return self.infer(frame)[0, : self.horizons.execution]
+
+    # -- what a control loop asks -------------------------------------------------------------------------------------
+
+    def row(self, obs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A copy of what the policy needs of an observation; `ServerError` when a part of it is not there."""
+        wanted = self.metadata["observations"]
+        if absent := [key for key in wanted if key not in obs]:
+            raise ServerError(f"The observation has no `{absent[0]}`; the policy needs {', '.join(wanted)}.")
+        return {key: np.array(obs[key]) for key in wanted}
+
+    def preprocess(self, calls: Sequence[Any]) -> bytes:
+        """The frame of one call (an object with `history` and `stream`)."""
+        (call,) = calls
+        content: dict[str, Any] = {key: np.stack([row[key] for row in call.history]) for key in call.history[-1]}
+        content[OPTIONS] = {"stream": list(call.stream), "deadline_ms": 1000 * self.timeout}
+        return pack(content)
+
+    def infer(self, frame: bytes) -> np.ndarray:
+        """Sends a frame, again if the connection is lost, and returns the actions from the newest observation on,
+        [1, n, Da].
+        """
+        limit = time.monotonic() + self.retry
+        while True:
+            connection = self._connection or self._connect_again(limit)
+            try:
+                connection.send(frame)
+                answer = connection.recv(timeout=self.timeout)
+                break
+            except TimeoutError as error:
+                self.close()  # a late answer must not be taken for the next one
+                raise NoServerError(f"{self.url} did not answer within {self.timeout:g} s.") from error
+            except (WebSocketException, OSError) as error:
+                self.close()
+                if time.monotonic() >= limit:
+                    raise NoServerError(f"The connection to {self.url} was lost: {error}.") from error
+        if isinstance(answer, str):
+            raise ServerError(answer)
+        return self._actions(answer)
+
+    def _actions(self, answer: bytes) -> np.ndarray:
+        content = unpack(answer)
+        actions = content.get("ahead") if isinstance(content, dict) else None
+        if not isinstance(actions, np.ndarray) or actions.ndim != 2:
+            raise WireError("The server's answer holds no actions.")
+        return actions[None]
+
+    def _connect_again(self, limit: float) -> ClientConnection:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return self._connect()
+            except InvalidStatus as error:  # an answer, which another attempt would get again
+                raise ServerError(f"{self.url} refused the connection: HTTP {error.response.status_code}.") from error
+            except (WebSocketException, OSError, TimeoutError) as error:
+                if time.monotonic() + pause > limit:
+                    raise NoServerError(f"There is no policy server at {self.url}: {error}.") from error
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _connect(self) -> ClientConnection:
+        headers = None if self.token is None else {"Authorization": f"Bearer {self.token}"}
+        options: dict[str, Any] = {"compression": None, "max_size": None, "open_timeout": self.timeout, "proxy": None}
+        with ExitStack() as opened:
+            connection = opened.enter_context(connect(self.url, additional_headers=headers, **options))
+            metadata = connection.recv(timeout=self.timeout)
+            if isinstance(metadata, str):
+                raise ServerError(metadata)
+            self.metadata = unpack(metadata)
+            self._opened = opened.pop_all()  # what failed on the way here is closed
+        self._connection = connection
+        self.connections += 1
+        return connection
