@@ -89,6 +89,9 @@ def test_its_neighbours_are_not(make):
         (["objective=scm", "path=linear"], "trigonometric"),
         (["objective=isd", "objective.diagonal=0"], "nothing tells it"),
         (["objective=consistency", "times=beta_pair"], "times.grid"),
+        (["objective=isd", "objective.stop_gradient=some"], "known: full, spatial, none"),
+        (["objective=meanflow", "objective.diagonal=0"], "must be positive"),
+        (["objective=psd", "objective.space=pixels"], "known: velocity, data"),
     ],
 )
 def test_the_command_ends_with_2_and_one_paragraph(words, message, capsys):
