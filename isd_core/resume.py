@@ -16,6 +16,7 @@ RESUMABLE = (
     "logger",
     "grids",
     "trainer.steps",
+    "trainer.accumulate",
     "trainer.device",
     "trainer.compile",
     "trainer.shard",
