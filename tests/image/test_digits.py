@@ -117,6 +117,26 @@ def test_a_further_average_can_be_sampled(train_digits, sample_digits, tmp_path)
     assert not np.array_equal(drawn["model"], drawn["ema"])
 
 
+def test_the_guidance_interval_is_an_input_of_sampling(train_digits, sample_digits, tmp_path):
+    network = ["network=in_context_xl1", "network.context_from=0", "guidance=interval", "grids=null"]
+    assert train_digits(tmp_path / "run", 3, *network, "trainer.ema.maximum=0.0", "trainer.warmup=0") == 0
+    drawn = {}
+    for omega in (1.0, 4.0):
+        out = tmp_path / f"{omega}.npz"
+        words = ["nfe=[2]", f"inputs.omega={omega}", "inputs.t_min=0.1", "inputs.t_max=0.8"]
+        assert sample_digits(tmp_path / "run", out, *words) == 0
+        drawn[omega] = np.load(out)["arr_0"]
+    assert not np.array_equal(drawn[1.0], drawn[4.0])
+
+
+def test_a_checkpoint_without_the_datas_scale_is_refused(run_dir, tmp_path):
+    saved = checkpoint.load(run_dir)
+    state = {key: value for key, value in saved.tensors("ema").items() if key != "normaliser.std"}
+    checkpoint.save(tmp_path, 1, {"ema": state}, {"kind": "image", "config": saved.config})
+    with pytest.raises(InputError, match="no latent statistics"):
+        load_generator(tmp_path, "ema", "cpu")
+
+
 def test_a_sample_is_the_same_bit_for_bit_however_many_are_drawn(run_dir):
     generator = load_generator(run_dir, "ema", "cpu")
     few, many = (SamplePlan(lambda device: generator, 3, (1,), count, 4, (1,)) for count in (3, 11))
