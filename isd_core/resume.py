@@ -15,6 +15,7 @@ RESUMABLE = (
     "run_dir",
     "logger",
     "grids",
+    "evaluation",
     "trainer.steps",
     "trainer.accumulate",
     "trainer.device",

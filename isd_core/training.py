@@ -26,12 +26,14 @@ def train(
     kind: str,
     on_checkpoint: Callable[[Trainer], None] | None = None,
     protected: Callable[[], Collection[Path]] = tuple,
+    at_end: Callable[[Trainer], None] | None = None,
 ) -> Trainer:
     """Trains `model` as the resolved `config` says (objective, trainer, logger, seed, run_dir); returns the trainer.
 
     kind: what the checkpoint is of, "policy" or "image". The same call with the same run_dir resumes.
-    on_checkpoint: called after each checkpoint; protected: the checkpoints that stay beside the newest. Under torchrun
-    the first process logs and writes.
+    on_checkpoint: called after each checkpoint; protected: the checkpoints that stay beside the newest; at_end: called
+    when the training has ended or was stopped, while it can still be logged. Under torchrun the first process logs,
+    writes and calls these.
     """
     run_dir = Path(config["run_dir"])
     check_objective(config, kind)
@@ -57,6 +59,8 @@ def train(
             loggers.append(WandbLogger(run_dir, config, **config["logger"]["wandb"]))
     try:
         trainer.run(loggers)
+        if at_end is not None and trainer.world.chief:
+            at_end(trainer)
     finally:
         for logger in loggers:
             logger.close()

@@ -24,6 +24,9 @@ from isd_policy.latency import percentiles
 from isd_policy.settings import check_whole
 from isd_policy.simulation import Simulation, open_simulation
 
+STARTS = ("evaluation", "selection")
+"""Streams of starts: for numbers that are reported, and for the choice among checkpoints."""
+
 
 def evaluate(
     simulation: Simulation,
@@ -34,10 +37,10 @@ def evaluate(
     workers: int = 1,
     live: int = 16,
     start: str = "noise",
+    starts: str = "evaluation",
     runner: str = "local",
 ) -> tuple[Rollout, BatchedPolicy]:
-    """One episode from each of `episodes` starts (the streams (seed, "evaluation", i)) with `nfe` network calls an
-    action.
+    """One episode from each of `episodes` starts (the streams (seed, starts, i)) with `nfe` network calls an action.
 
     The outcome of each episode depends on seed, nfe and start alone, not on workers or on `live`, the number of
     episodes that run at once. After Ctrl-C the rollout holds the finished episodes and says that it was interrupted.
@@ -47,7 +50,7 @@ def evaluate(
     with Progress(episodes, f"{nfe} NFE", "episode") as bar:
         result = rollout(
             simulation.env,
-            [seeds.derive(seed, "evaluation", i) for i in range(episodes)],
+            [seeds.derive(seed, starts, i) for i in range(episodes)],
             act,
             obs_horizon=simulation.policy.horizons.observation,
             max_steps=simulation.max_steps,
@@ -111,6 +114,7 @@ def report(
         "seed": config["seed"],
         "protocol": {
             "max_steps": simulation.max_steps,
+            "starts": config["starts"],
             "sampler_start": config["start"],
             "weights": config["weights"],
             "horizons": asdict(simulation.policy.horizons),
@@ -152,10 +156,12 @@ def main(cfg: DictConfig) -> None:
     counts = check_counts(config["nfe"])
     check_whole(config, "episodes", "workers", "live")
     check_whole(config, "seed", "video", least=0)
+    if config["starts"] not in STARTS:
+        raise InputError(f"starts={config['starts']}: expected one of {', '.join(STARTS)}.")
     simulation = open_simulation(config)
     if config["video"] and config["out"] is None:
         raise InputError("video= needs out=FILE.json: the films are written beside it.")
-    options = {key: config[key] for key in ("episodes", "seed", "workers", "live", "start", "runner")}
+    options = {key: config[key] for key in ("episodes", "seed", "workers", "live", "start", "starts", "runner")}
     runs: dict[int, tuple[Rollout, BatchedPolicy]] = {}
     for nfe in counts:
         result, act = evaluate(simulation, nfe, **options)

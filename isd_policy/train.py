@@ -7,15 +7,18 @@ from typing import Any
 from omegaconf import DictConfig
 
 from envs.tasks import Task, task_named
+from isd_core import distributed
 from isd_core.cli import command, resolved
 from isd_core.config import instantiate
 from isd_core.errors import InputError
+from isd_core.trainer import pick_device
 from isd_core.training import train
 from isd_policy.build import KIND, build_policy, fit_normaliser
-from isd_policy.data import read
+from isd_policy.data import read_shared
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.data.windows import ActionChunks
 from isd_policy.horizons import Horizons
+from isd_policy.selection import Selection
 from isd_policy.settings import check_whole
 
 
@@ -44,7 +47,8 @@ def main(cfg: DictConfig) -> None:
     config = resolved(cfg)
     check_whole(config, "seed", least=0)
     horizons = Horizons(**config["horizons"])
-    demonstrations = read(config["data"], config["dataset"])
+    world = distributed.join(pick_device(config["trainer"]["device"]))
+    demonstrations = read_shared(config["data"], config["dataset"], world)
     task = task_named(config["task"]["name"])
     check_task(demonstrations, task)
     config["schema"] = schema_of(demonstrations)
@@ -52,15 +56,26 @@ def main(cfg: DictConfig) -> None:
     dataset = ActionChunks(demonstrations, horizons, actions)
     policy = build_policy(config, fit_normaliser(demonstrations, actions))
     count = sum(p.numel() for p in policy.parameters())
-    print(
-        f"{task.title}: {len(demonstrations)} demonstrations, {len(demonstrations.actions)} steps, {len(dataset)} "
-        f"windows; network of {count / 1e6:.2f}M parameters."
+    if world.chief:
+        print(
+            f"{task.title}: {len(demonstrations)} demonstrations, {len(demonstrations.actions)} steps, {len(dataset)} "
+            f"windows; policy of {count / 1e6:.2f}M parameters."
+        )
+    selection = Selection.of(config)
+    trainer = train(
+        config,
+        policy,
+        dataset,
+        KIND,
+        on_checkpoint=selection,
+        protected=selection.protected,
+        at_end=selection.finish,
     )
-    trainer = train(config, policy, dataset, KIND)
-    print(
-        f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: python -m "
-        f"isd_policy.evaluate checkpoint={config['run_dir']} nfe=[1,2] episodes=100"
-    )
+    if world.chief:
+        print(
+            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: python -m "
+            f"isd_policy.evaluate checkpoint={config['run_dir']} nfe=[1,2] episodes=100"
+        )
 
 
 if __name__ == "__main__":

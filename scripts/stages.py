@@ -6,10 +6,8 @@ reports where the time went.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,9 +18,9 @@ from typing import Any
 
 from isd_core.errors import InputError
 from isd_core.files import read_json, write_json
+from isd_core.processes import end_with_parent
 
 HEARTBEAT = 1.0  # seconds between two notes of the elapsed time: what a kill can lose
-PR_SET_PDEATHSIG = 1
 # Lines appear as they are printed; threads that wait leave their core to whoever needs it (on a busy machine OpenMP's
 # spinning costs several times the work).
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -100,11 +98,6 @@ class Lock:
         self._file.close()
 
 
-def _die_with_parent() -> None:
-    """In the child: the kernel ends it when the job is killed, so that no command works on unseen."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def run_command(command: Sequence[str], tick: Callable[[], None], lock: Lock | None = None) -> int:
     """Runs a command with this terminal, calls `tick` about every `HEARTBEAT` seconds, returns the exit code.
 
@@ -113,7 +106,7 @@ def run_command(command: Sequence[str], tick: Callable[[], None], lock: Lock | N
     process = subprocess.Popen(
         command,
         env=ENVIRONMENT | os.environ,
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        preexec_fn=end_with_parent,
         pass_fds=(lock.descriptor,) if lock else (),
     )
     try:

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from isd_core.distributed import World
 from isd_core.errors import InputError
+from isd_core.shared_memory import shared
 from isd_core.zarr_groups import is_group
 from isd_policy.data.demonstrations import Demonstrations
+
+
+def read_shared(path: str | Path, options: Mapping[str, Any], world: World) -> Demonstrations:
+    """`read`, with what is held in memory held once for all processes of a machine."""
+    if world.size == 1:
+        return read(path, options)
+    outline = read(path, {**options, "pictures": "disk"})
+
+    def arrays() -> dict[str, np.ndarray]:
+        whole = read(path, options)
+        held = {f"obs_{key}": rows for key, rows in whole.observations.items() if isinstance(rows, np.ndarray)}
+        return held | {"actions": whole.actions}
+
+    held = shared(world, arrays)
+    observations = {key: held.get(f"obs_{key}", rows) for key, rows in outline.observations.items()}
+    return replace(outline, observations=observations, actions=held["actions"])
 
 
 def read(path: str | Path, options: Mapping[str, Any]) -> Demonstrations:

@@ -76,13 +76,14 @@ def download(task: str, kind: str, out: Path, hub: Hub) -> None:
         fetched = hub.fetch(name, parts)
     except Exception as error:
         raise InputError(
-            f"{REPOSITORY}/{name} cannot be downloaded ({type(error).__name__}: {error}). Check the connection and give "
-            f"the command again: it goes on where it was. Or fetch the file elsewhere and put it at {out}."
+            f"{REPOSITORY}/{name} cannot be downloaded ({type(error).__name__}: {error}). Check the connection and "
+            f"give the command again: it goes on where it was. Or fetch the file elsewhere and put it at {out}."
         ) from error
     if (found := sha256(fetched)) != expected:
         shutil.rmtree(parts)
         raise InputError(
-            f"{name} arrived damaged (SHA-256 {found}, the hub says {expected}) and was removed. Give the command again."
+            f"{name} arrived damaged (SHA-256 {found}, the hub says {expected}) and was removed. Give the command "
+            "again."
         )
     with atomic_write(out) as temporary:
         shutil.move(fetched, temporary)

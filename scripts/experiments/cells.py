@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import multiprocessing
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,9 +15,8 @@ from typing import Any, Protocol
 from isd_core.checkpoint import provenance
 from isd_core.errors import InputError
 from isd_core.files import read_json, write_json
+from isd_core.processes import end_with_parent
 from isd_core.progress import Progress
-
-PR_SET_PDEATHSIG = 1
 
 
 class Cell(Protocol):
@@ -107,8 +103,7 @@ def _start(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent()
 
 
 def _compute(work: Work, cell: Cell, out: Path) -> None:

@@ -1,0 +1,140 @@
+"""Evaluation during training: rollouts of checkpoints in processes of their own, and which checkpoints stay."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isd_core import checkpoint
+from isd_core.errors import InputError
+from isd_core.files import read_json
+from isd_core.processes import end_with_parent
+from isd_core.sampling import check_nfe
+from isd_core.trainer import Trainer
+from isd_policy.settings import check_whole
+
+FOLDER = "evaluations"
+
+
+@dataclass
+class Selection:
+    """Evaluates every checkpoint that is due, one after another, while the training goes on.
+
+    every: steps between evaluations, 0 for none. The starts are those of the stream "selection", which no reported
+    evaluation uses. The `keep` checkpoints with the best score at the first of `nfe` stay beside the newest ones.
+    """
+
+    run_dir: Path
+    seed: int
+    every: int
+    nfe: list[int]
+    episodes: int
+    workers: int
+    keep: int
+    _waiting: deque[Path] = field(default_factory=deque)
+    _running: tuple[Path, subprocess.Popen[bytes]] | None = None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Selection:
+        """From a resolved training config. Raises `InputError` for a bad field."""
+        fields = config["evaluation"]
+        for name, least in (("every", 0), ("episodes", 1), ("workers", 1), ("keep", 0)):
+            check_whole(fields, name, least=least)
+        step = config["trainer"]["checkpoint_every"]
+        if fields["every"] % step:
+            raise InputError(
+                f"evaluation.every={fields['every']} must be a multiple of trainer.checkpoint_every={step}: it is "
+                "checkpoints that are evaluated."
+            )
+        nfe = [check_nfe(value) for value in fields["nfe"]]
+        return cls(Path(config["run_dir"]), config["seed"], **fields | {"nfe": nfe})
+
+    def __call__(self, trainer: Trainer) -> None:
+        """After a checkpoint: what is finished is told, what is due is queued."""
+        place = checkpoint.folder(self.run_dir, trainer.step)
+        due = self.every and (trainer.step % self.every == 0 or trainer.step == trainer.cfg.steps)
+        if due and not self.result(place).exists() and place not in self._pending():
+            self._waiting.append(place)
+        self._advance(trainer, wait=False)
+
+    def finish(self, trainer: Trainer) -> None:
+        """Waits for the evaluations that are left; for a training that was interrupted, ends them."""
+        if trainer.step < trainer.cfg.steps:
+            if self._running is not None:
+                self._running[1].terminate()
+            return
+        while self._pending():
+            self._advance(trainer, wait=True)
+
+    def protected(self) -> list[Path]:
+        """The checkpoints that stay: those not evaluated yet, and the best."""
+        return [*self._pending(), *(place for place, _ in self.ranking()[: self.keep])]
+
+    def ranking(self) -> list[tuple[Path, float]]:
+        """(checkpoint, its mean score at the first NFE) from best to worst; of equals the later one first."""
+        found = []
+        for path in (self.run_dir / FOLDER).glob("step_*.json"):
+            content = read_json(path)
+            found.append((checkpoint.folder(self.run_dir, content["checkpoint"]["step"]), content))
+        scores = [(place, float(content["score"][str(self.nfe[0])]["mean"])) for place, content in found]
+        return sorted(scores, key=lambda entry: (entry[1], entry[0].name), reverse=True)
+
+    def result(self, place: Path) -> Path:
+        """Where the evaluation of a checkpoint is written."""
+        return self.run_dir / FOLDER / f"{place.name}.json"
+
+    def _pending(self) -> list[Path]:
+        return [*self._waiting, *([self._running[0]] if self._running else [])]
+
+    def _advance(self, trainer: Trainer, wait: bool) -> None:
+        if self._running is not None:
+            place, process = self._running
+            if wait:
+                process.wait()
+            if process.poll() is None:
+                return
+            self._running = None
+            self._tell(trainer, place, process.returncode)
+        if self._waiting:
+            self._start(self._waiting.popleft())
+
+    def _start(self, place: Path) -> None:
+        out = self.result(place)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        options = {"checkpoint": place, "nfe": self.nfe, "episodes": self.episodes, "workers": self.workers}
+        options |= {"seed": self.seed, "starts": "selection", "out": out}
+        words = [f"{key}={str(value).replace(' ', '')}" for key, value in options.items()]
+        with out.with_suffix(".log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "isd_policy.evaluate", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "RANK": "0", "WORLD_SIZE": "1"},
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
+        self._running = place, process
+
+    def _tell(self, trainer: Trainer, place: Path, code: int) -> None:
+        out = self.result(place)
+        if code or not out.exists():
+            print(f"{place}: its evaluation failed with exit code {code}; see {out.with_suffix('.log')}", flush=True)
+            return
+        content = read_json(out)
+        best, score = self.ranking()[0]
+        rates = ", ".join(
+            f"{nfe} NFE {rate['successes']} of {rate['episodes']} (score {content['score'][nfe]['mean']:.3f})"
+            for nfe, rate in content["success"].items()
+        )
+        step = content["checkpoint"]["step"]
+        print(f"{self.run_dir}: step {step}: {rates}; best so far {best.name} ({score:.3f})", flush=True)
+        record = {f"success_{nfe}": rate["rate"] for nfe, rate in content["success"].items()}
+        record |= {f"score_{nfe}": entry["mean"] for nfe, entry in content["score"].items()}
+        trainer.log({"step": trainer.step, "evaluated_step": step, **record})
