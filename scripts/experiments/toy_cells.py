@@ -181,9 +181,12 @@ def measure(setup: Setup, name: str) -> dict[str, Any]:
     x = data.sample(SAMPLES["residual"], rng, torch.float64)
     z = torch.randn(x.shape, generator=rng, dtype=x.dtype)
     (real, within), noise = _real(name), torch.randn(SAMPLES["energy"], 2, generator=rng)
+    pair, end = (metrics.residuals(exact, setup.path, data, x, z, law) for law in ("pair", "end"))
     result: dict[str, Any] = {
-        "residual": metrics.finite(metrics.eulerian_residual(exact, setup.path, data, x, z, "pair")),
-        "residual_end": metrics.finite(metrics.eulerian_residual(exact, setup.path, data, x, z, "end")),
+        "residual": metrics.finite(pair.exact),
+        "residual_own": metrics.finite(pair.own),
+        "diagonal": metrics.finite(pair.diagonal),
+        "residual_end": metrics.finite(end.exact),
         "steepness": metrics.finite(metrics.steepness(exact, setup.path, z[: SAMPLES["steepness"]])),
     }
     for key in ("energy", "far", "masses", "std"):

@@ -105,6 +105,8 @@ def point(residual, energy, far, spread):
         "passes": 0,
         "residual": residual,
         "residual_end": residual,
+        "residual_own": residual,
+        "diagonal": residual,
         "steepness": 1.0,
         "energy": values,
         "far": dict.fromkeys(values, far),
