@@ -6,38 +6,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from isd_core import transformer
 from isd_core.embedding import TimeEmbedding
 from isd_core.errors import InputError
-from isd_image.networks.layers import (
-    NORM_EPS,
-    Attention,
-    GELUFeedForward,
-    LabelEmbedding,
-    Modulation,
-    PatchEmbedding,
-    sincos_positions,
-    unpatchify,
-)
-
-
-class DiTBlock(nn.Module):
-    """x + gate * attention(norm(x)), then the same with a feed-forward layer; the condition modulates both."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
-        self.attention = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
-        self.feed_forward = GELUFeedForward(width)
-        self.modulation = Modulation(width, 6)
-
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """x: [B, N, D], c: [B, D] -> [B, N, D]."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)
-        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1)
-        return x + gate2 * self.feed_forward(self.norm2(x) * (1 + scale2) + shift2)
+from isd_core.transformer import NORM_EPS, DiTBlock, Modulation, run_block
+from isd_image.networks.layers import LabelEmbedding, PatchEmbedding, sincos_positions, unpatchify
 
 
 class DiT(nn.Module):
@@ -104,39 +78,16 @@ def labels_of(cond: dict[str, Tensor] | None, x: Tensor, classes: int) -> Tensor
     return torch.full((len(x),), classes, dtype=torch.long, device=x.device)
 
 
-def run_block(block: nn.Module, *inputs: Tensor | nn.Module, recompute: bool) -> Tensor:
-    """The block's output; with `recompute` its activations are not kept for the backward pass."""
-    if recompute and torch.is_grad_enabled():
-        return checkpoint(block, *inputs, use_reentrant=False)
-    return block(*inputs)
-
-
 def initialise(network: nn.Module) -> None:
-    """DiT's start: Xavier for linear layers and patches, normal(0, 0.02) for embeddings, zero for modulation and head.
-
-    With these zeros every block is the identity and F = 0.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, PatchEmbedding):
-            nn.init.xavier_uniform_(module.project.weight.flatten(1))
-            if module.project.bias is not None:
-                nn.init.zeros_(module.project.bias)
-        elif isinstance(module, LabelEmbedding):
-            nn.init.normal_(module.table.weight, std=0.02)
-        elif isinstance(module, TimeEmbedding):
-            _initialise_time(module)
-    for module in network.modules():
-        if isinstance(module, Modulation):
-            nn.init.zeros_(module.linear.weight)
-    nn.init.zeros_(network.get_parameter("head.weight"))
+    """DiT's start (`isd_core.transformer.initialise`); patches like linear layers, labels normal(0, 0.02)."""
+    transformer.initialise(network, {PatchEmbedding: _patches, LabelEmbedding: _labels})
 
 
-def _initialise_time(embedding: TimeEmbedding) -> None:
-    for module in embedding.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.02)
-            nn.init.zeros_(module.bias)
+def _patches(module: PatchEmbedding) -> None:
+    nn.init.xavier_uniform_(module.project.weight.flatten(1))
+    if module.project.bias is not None:
+        nn.init.zeros_(module.project.bias)
+
+
+def _labels(module: LabelEmbedding) -> None:
+    nn.init.normal_(module.table.weight, std=0.02)

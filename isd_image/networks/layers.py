@@ -1,4 +1,4 @@
-"""What the image transformers are made of: patches, positions, attention, feed-forward layers, modulation.
+"""What is peculiar to transformers of images: patches, positions in the plane, labels.
 
 Shapes: B batch, N tokens, D width, C channels, H x W the image or latent, p the patch's side.
 """
@@ -8,10 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-NORM_EPS = 1e-6
 
 
 class PatchEmbedding(nn.Module):
@@ -78,88 +75,6 @@ class AxialRotary(nn.Module):
         pairs = x.unflatten(-1, (-1, 2))
         quarter_turn = torch.stack([-pairs[..., 1], pairs[..., 0]], dim=-1).flatten(-2)
         return x * self.cos.to(x.dtype) + quarter_turn * self.sin.to(x.dtype)
-
-
-class RMSNorm(nn.Module):
-    """x / rms(x) over the last axis, with a learned gain or without; computed in float32."""
-
-    def __init__(self, width: int, gain: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width)) if gain else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        y = (wide * (wide.square().mean(-1, keepdim=True) + NORM_EPS).rsqrt()).to(x.dtype)
-        return y if self.weight is None else y * self.weight.to(x.dtype)
-
-
-class Attention(nn.Module):
-    """Self-attention over all tokens.
-
-    It calls PyTorch's fused kernel. The kernel has no forward derivative, so `isd_core.derivatives.ExactJVP` selects
-    the mathematical backend around its own pass; central differences keep the fused one.
-    `norm` is applied to each head's queries and keys (QK norm) where given.
-    """
-
-    def __init__(
-        self, width: int, heads: int, q_norm: nn.Module | None = None, k_norm: nn.Module | None = None
-    ) -> None:
-        super().__init__()
-        if width % heads:
-            raise ValueError(f"width {width} is not a multiple of {heads} heads")
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.project = nn.Linear(width, width)
-        self.q_norm = q_norm
-        self.k_norm = k_norm
-
-    def forward(self, x: Tensor, rotary: AxialRotary | None = None) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, heads, N, D_head]
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        if rotary is not None:
-            q, k = rotary(q), rotary(k)
-        y = F.scaled_dot_product_attention(q, k, v)
-        return self.project(y.transpose(1, 2).flatten(2))
-
-
-class GELUFeedForward(nn.Module):
-    """Linear, GELU (tanh form), Linear; the hidden width is 4 D."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x), approximate="tanh"))
-
-
-class SwiGLUFeedForward(nn.Module):
-    """silu(a) * b with (a, b) from one linear layer (2002.05202); the hidden width is 2/3 of 4 D."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        hidden = 4 * width * 2 // 3
-        self.up = nn.Linear(width, 2 * hidden)
-        self.down = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        gate, value = self.up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * value)
-
-
-class Modulation(nn.Module):
-    """SiLU and a linear layer from the condition to `parts` vectors of width D, zero at the start (adaLN-Zero)."""
-
-    def __init__(self, width: int, parts: int) -> None:
-        super().__init__()
-        self.parts = parts
-        self.linear = nn.Linear(width, parts * width)
-
-    def forward(self, c: Tensor) -> tuple[Tensor, ...]:
-        """c: [B, D] -> `parts` tensors [B, 1, D]."""
-        return self.linear(F.silu(c)).unsqueeze(1).chunk(self.parts, dim=-1)
 
 
 class LabelEmbedding(nn.Module):

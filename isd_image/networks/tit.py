@@ -8,18 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from isd_core.embedding import TimeEmbedding
-from isd_image.networks.dit import check_sizes, initialise, labels_of, run_block
-from isd_image.networks.layers import (
-    Attention,
-    AxialRotary,
-    LabelEmbedding,
-    Modulation,
-    PatchEmbedding,
-    RMSNorm,
-    SwiGLUFeedForward,
-    sincos_positions,
-    unpatchify,
-)
+from isd_core.transformer import Attention, Modulation, RMSNorm, SwiGLUFeedForward, run_block
+from isd_image.networks.dit import check_sizes, initialise, labels_of
+from isd_image.networks.layers import AxialRotary, LabelEmbedding, PatchEmbedding, sincos_positions, unpatchify
 
 
 class TiTBlock(nn.Module):

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from isd_core.embedding import TimeEmbedding
 from isd_core.errors import InputError
 from isd_core.network import Cond
+from isd_policy.networks.interval import GUIDANCE, interval
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"mish": nn.Mish, "silu": nn.SiLU}
-GUIDANCE = ("omega", "t_min", "t_max")
 
 
 def conv(size_in: int, size_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -144,7 +144,8 @@ class UNet1D(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
         """x: [B, horizon, action_size]; t, s: [B] in path time; cond["obs"]: [B, condition_size] -> F like x."""
-        condition = self.activation(torch.cat([self.time(t, s), cond["obs"], *self._interval(t, cond)], dim=-1))
+        told = [interval(t, cond)] if self.inputs else []
+        condition = self.activation(torch.cat([self.time(t, s), cond["obs"], *told], dim=-1))
         h = x.transpose(1, 2).unsqueeze(2)  # [B, C, 1, T]
         skips = []
         for number, level in enumerate(self.down):
@@ -156,14 +157,6 @@ class UNet1D(nn.Module):
         for level, grow in zip(self.up, self.grow, strict=True):  # the first level's skip is not used, as published
             h = grow(level(torch.cat([h, skips.pop()], dim=1), condition))
         return self.final(h).squeeze(2).transpose(1, 2)
-
-    def _interval(self, t: Tensor, cond: Cond) -> list[Tensor]:
-        """ln omega, t_min and t_max, each [B, 1], where the network takes them."""
-        if not self.inputs:
-            return []
-        ones = torch.ones_like(t)
-        interval = [cond.get("omega", ones).log(), cond.get("t_min", 0 * ones), cond.get("t_max", ones)]
-        return [value.to(t)[:, None] for value in interval]
 
 
 def _check(widths: Sequence[int], kernel: int, groups: int, horizon: int, activation: str, film: str) -> None:

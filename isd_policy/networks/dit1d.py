@@ -1,0 +1,62 @@
+"""A diffusion transformer over action chunks: every action is a token (DiT, arXiv 2212.09748, in one dimension)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from isd_core import transformer
+from isd_core.embedding import TimeEmbedding
+from isd_core.errors import InputError
+from isd_core.network import Cond
+from isd_core.transformer import NORM_EPS, DiTBlock, Modulation
+from isd_policy.networks.interval import GUIDANCE, interval
+
+
+class DiT1D(nn.Module):
+    """F(x; t, s, obs) for chunks x [B, horizon, action_size] and cond["obs"] [B, condition_size].
+
+    The times and the observations modulate every block (adaLN-Zero); positions are learned. guided: it also takes the
+    guidance interval, as `UNet1D` does. Raises `InputError` for a width that the heads do not divide.
+    """
+
+    def __init__(
+        self,
+        *,
+        action_size: int,
+        condition_size: int,
+        horizon: int,
+        clock: Callable[[Tensor], Tensor],
+        width: int = 192,
+        depth: int = 6,
+        heads: int = 6,
+        features: str = "t_s",
+        max_frequency: float = 1.0,
+        guided: bool = False,
+    ) -> None:
+        super().__init__()
+        self.inputs = GUIDANCE if guided else ()
+        if width % heads:
+            raise InputError(f"network.width={width} must be a multiple of network.heads={heads}.")
+        self.embed = nn.Linear(action_size, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(horizon, width))
+        self.time = TimeEmbedding(width, clock=clock, features=features, max_frequency=max_frequency)
+        seen = condition_size + len(self.inputs)
+        self.condition = nn.Sequential(nn.Linear(seen, width), nn.SiLU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(DiTBlock(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
+        self.modulation = Modulation(width, 2)
+        self.head = nn.Linear(width, action_size)
+        transformer.initialise(self, {})
+
+    def forward(self, x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
+        """x: [B, horizon, action_size]; t, s: [B] in path time; cond["obs"]: [B, condition_size] -> F like x."""
+        obs = torch.cat([cond["obs"], interval(t, cond)], dim=-1) if self.inputs else cond["obs"]
+        c = self.time(t, s) + self.condition(obs)  # [B, D]
+        h = self.embed(x) + self.positions  # [B, T, D]
+        for block in self.blocks:
+            h = block(h, c)
+        shift, scale = self.modulation(c)
+        return self.head(self.norm(h) * (1 + scale) + shift)
