@@ -14,6 +14,8 @@ from isd_policy.policy import Policy
 
 PARTS = ("task", "path", "sampler", "network", "parametrisation", "encoder", "actions", "horizons", "schema", "seed")
 """What of a run's config builds the policy."""
+GUIDANCE = ("guidance", "unconditional")
+"""What says how it can be guided at sampling."""
 
 UNITS = {
     "object": "m for positions, 1 for quaternions (x, y, z, w) and joint angles in rad",
@@ -65,7 +67,8 @@ def card_of(
         "weights": weights,
         "step": saved.step,
         "seed": saved.meta["seed"],
-        "config": {part: saved.config[part] for part in PARTS},
+        "config": {part: saved.config[part] for part in PARTS}
+        | {part: saved.config[part] for part in GUIDANCE if part in saved.config},
     }
 
 

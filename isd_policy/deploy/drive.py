@@ -14,6 +14,7 @@ from isd_policy.deploy.clock import MonotonicClock, VirtualClock
 from isd_policy.deploy.guards import Guards
 from isd_policy.deploy.inference import Delayed
 from isd_policy.deploy.record import Report
+from isd_policy.deploy.robot import Planner
 from isd_policy.deploy.runner import Runner
 from isd_policy.deploy.settings import Settings
 from isd_policy.deploy.simulated import SimulatedRobot, jerk
@@ -71,20 +72,26 @@ def against_the_clock(
 
 def with_latency(
     simulation: Simulation,
-    latency: Callable[[], float],
+    planner: Planner,
+    seconds: float,
     strategy: Strategy,
     episodes: int,
     guards: Guards,
     settings: Settings,
     progress: Progress,
+    ready: Callable[[Runner], None] = lambda runner: None,
 ) -> dict[str, Any]:
-    """Episodes in simulated time in which a call of the policy takes `latency()` seconds: success, jerk, starvation."""
+    """Episodes in simulated time in which a call of `planner` takes `seconds`: success, jerk, starvation.
+
+    ready: told of the runner before the first episode.
+    """
     clock = VirtualClock()
     robot = SimulatedRobot(simulation.env, clock, simulation.max_steps, settings.seed)
     jerks = []
     try:
-        inference = Delayed(simulation.policy, clock, lambda request: latency())
-        with Runner(robot, simulation.policy, guards, strategy.applied(settings), clock, inference) as runner:
+        inference = Delayed(planner, clock, lambda request: seconds)
+        with Runner(robot, planner, guards, strategy.applied(settings), clock, inference) as runner:
+            ready(runner)
             for _ in range(episodes):
                 robot.reset()
                 runner.run(simulation.max_steps, until=robot.ended)
@@ -92,14 +99,15 @@ def with_latency(
                 progress.update(1)
     finally:
         robot.close()
-    counts, low_high = runner.report.counts, wilson(robot.successes, episodes)
+    counts, (low, high) = runner.report.counts, wilson(robot.successes, episodes)
     return {
+        "delay_ms": 1000 * seconds,
         "strategy": strategy.name,
         "successes": robot.successes,
         "episodes": episodes,
         "rate": robot.successes / episodes,
-        "low": low_high[0],
-        "high": low_high[1],
+        "low": low,
+        "high": high,
         "mean_score": float(np.mean(robot.scores)),
         "mean_steps": float(np.mean(robot.lengths)),
         "jerk": float(np.nanmean(jerks)),
@@ -118,13 +126,12 @@ def sweep(
     blend: int,
 ) -> list[dict[str, Any]]:
     """`with_latency` for each delay and strategy, all from the same starts and with the same noise."""
-    cells = [(delay, strategy) for delay in delays_ms for strategy in strategies(blend)]
-    rows = []
+    cells = [(delay / 1000, strategy) for delay in delays_ms for strategy in strategies(blend)]
     with Progress(len(cells) * episodes, "latencies", "episode") as bar:
-        for delay, strategy in cells:
-            row = with_latency(simulation, lambda d=delay: d / 1000, strategy, episodes, guards, settings, bar)  # type: ignore[misc]
-            rows.append({"delay_ms": delay} | row)
-    return rows
+        return [
+            with_latency(simulation, simulation.policy, seconds, strategy, episodes, guards, settings, bar)
+            for seconds, strategy in cells
+        ]
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:

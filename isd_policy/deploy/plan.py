@@ -59,6 +59,11 @@ class Plan:
         """Whether there is an action to give."""
         return (self.left if self.reserve else self.fresh) > 0
 
+    def ahead(self, count: int) -> np.ndarray:
+        """The next actions, [count or fewer, Da]: what the robot will do if no other chunk comes."""
+        at = self.taken - self._begin
+        return self._actions[at : at + count]
+
     def merge(self, actions: np.ndarray, asked: int) -> Merged | None:
         """Takes over a chunk [n, Da] whose observation was made when `asked` actions had been taken.
 
@@ -71,8 +76,7 @@ class Plan:
         overlap = min(self.blend, self.left, len(actions) - dropped)
         if overlap > 0:
             new = slice(dropped, dropped + overlap)
-            at = self.taken - self._begin
-            actions[new] = self._crossfade(self._actions[at : at + overlap], actions[new])
+            actions[new] = self._crossfade(self.ahead(overlap), actions[new])
         self._begin, self._actions = asked, actions
         return Merged(dropped, max(overlap, 0))
 
