@@ -14,14 +14,15 @@ from isd_core.cli import command, resolved
 from isd_core.errors import InputError
 from isd_core.sampling import check_nfe
 from isd_policy.acting import Inputs
-from isd_policy.deploy import bundles, exports, graphs
+from isd_policy.deploy import bundles, exports, graphs, int8
 from isd_policy.loading import load_policy
 from isd_policy.normaliser import CONSTANT_RANGE
 from isd_policy.policy import Policy
 from isd_policy.settings import check_whole
 
 OBSERVATIONS = 1000
-TOLERANCE = 1e-4
+TOLERANCES = {"float32": 1e-4, "int8": 0.2}
+"""Largest difference from the policy, in half ranges of the actions: rounding explains the first, bytes the second."""
 PART = 50
 """Rows of one call of the comparison."""
 
@@ -78,27 +79,33 @@ def program_graph(path: Path, batch: int | None) -> Graph:
     return call
 
 
-def write_export(bundle: bundles.Bundle, out: Path, nfe: int, batch: int | None, formats: list[str]) -> exports.Export:
-    """Writes a bundle's sampler in the given formats; each must agree with the policy to `TOLERANCE` (`RuntimeError`).
+def write_export(
+    bundle: bundles.Bundle, out: Path, nfe: int, batch: int | None, formats: list[str], precision: str
+) -> exports.Export:
+    """Writes a bundle's sampler in the given formats, with weights of the given precision.
 
-    batch: the number of rows, None for any.
+    batch: the number of rows, None for any. Raises `RuntimeError` where a graph differs from the policy by more than
+    `TOLERANCES` allows.
     """
     policy = load_policy(bundle)
 
     def fill(folder: Path) -> dict[str, object]:
-        program = graphs.trace(policy, nfe, batch)
+        program = graphs.trace(int8.with_products(policy) if precision == "int8" else policy, nfe, batch)
         written: dict[str, Graph] = {}
         if "onnx" in formats:
             graphs.write_onnx(program, file := folder / exports.ONNX)
+            if precision == "int8":
+                int8.quantise(file)
             size = policy.action_size
             written["onnx"] = exports.OnnxPolicy(file, policy.schema, policy.horizons, size, nfe, batch).infer
         if "program" in formats:
             graphs.write_program(program, file := folder / exports.PROGRAM)
             written["program"] = program_graph(file, batch)
         difference = largest_differences(policy, written, nfe)
-        if (worst := max(difference.values())) > TOLERANCE:
+        if (worst := max(difference.values())) > TOLERANCES[precision]:
             raise RuntimeError(f"The graphs differ from the policy by {worst:.1e} half ranges; nothing is written.")
-        return {"graph": {"nfe": nfe, "batch": batch, "action_size": policy.action_size, "difference": difference}}
+        settings = {"nfe": nfe, "batch": batch, "precision": precision, "action_size": policy.action_size}
+        return {"graph": settings | {"difference": difference}}
 
     return exports.read(exports.write(out, {**bundle.meta, "nfe": nfe}, fill))
 
@@ -110,14 +117,21 @@ def main(cfg: DictConfig) -> None:
     formats = config["formats"]
     if not formats or set(formats) - {"onnx", "program"}:
         raise InputError(f"formats={formats}: expected one or both of onnx and program, as [onnx,program].")
+    precision = config["precision"]
+    if precision not in TOLERANCES:
+        raise InputError(f"precision={precision}: expected one of {', '.join(TOLERANCES)}.")
+    if precision == "int8" and (formats != ["onnx"] or config["batch"] != 1):
+        raise InputError(
+            "precision=int8 needs formats=[onnx] and batch=1: the rows of a call would share their scales."
+        )
     if config["batch"] is not None:
         check_whole(config, "batch")
     bundle = bundles.read(config["bundle"])
     nfe = check_nfe(bundle.meta["nfe"] if config["nfe"] is None else config["nfe"])
-    export = write_export(bundle, Path(config["out"]), nfe, config["batch"], formats)
+    export = write_export(bundle, Path(config["out"]), nfe, config["batch"], formats, precision)
     differences = export.meta["graph"]["difference"]
     print(
-        f"{bundle.meta['task']}, {nfe} NFE, "
+        f"{bundle.meta['task']}, {nfe} NFE, {precision}, "
         + ("any batch" if config["batch"] is None else f"batch {config['batch']}")
         + "; largest difference from the policy over "
         + f"{OBSERVATIONS} random observations, in half ranges of the actions: "

@@ -15,12 +15,13 @@ from isd_core.cli import run as run_command
 from isd_core.errors import InputError
 from isd_policy.acting import Call
 from isd_policy.build import build_policy
-from isd_policy.deploy import export, exports, graphs
-from isd_policy.deploy.export import TOLERANCE, largest_differences, program_graph
+from isd_policy.deploy import export, exports, graphs, int8
+from isd_policy.deploy.export import TOLERANCES, largest_differences, program_graph
 from isd_policy.deploy.exports import OnnxPolicy
 
 pytest.importorskip("onnxruntime")
 
+TOLERANCE = TOLERANCES["float32"]
 NETWORKS = sorted(
     path.stem
     for path in (Path(export.__file__).parents[2] / "configs/network").glob("*.yaml")
@@ -184,7 +185,9 @@ def test_an_export_is_for_the_processor(exported):
         isd_policy.load(exported[1], device="cuda")
 
 
-@pytest.mark.parametrize("words", [["formats=[]"], ["formats=[tflite]"], ["nfe=0"], ["batch=0"]])
+@pytest.mark.parametrize(
+    "words", [["formats=[]"], ["formats=[tflite]"], ["nfe=0"], ["batch=0"], ["precision=int4"], ["precision=int8"]]
+)
 def test_settings_out_of_range(words, make_bundle, tmp_path, capsys):
     words = [f"bundle={make_bundle()}", f"out={tmp_path / 'e'}", *words]
     assert run_command(export.main.__wrapped__, "deploy_export", words) == 2
@@ -195,3 +198,40 @@ def test_what_is_no_bundle_is_an_input_error(run, tmp_path, capsys):
     words = [f"bundle={run}", f"out={tmp_path / 'e'}"]
     assert run_command(export.main.__wrapped__, "deploy_export", words) == 2
     assert "There is no bundle" in capsys.readouterr().err
+
+
+# -- weights as bytes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        torch.nn.Conv2d(6, 8, (1, 5), (1, 1), (0, 2)),
+        torch.nn.Conv2d(6, 8, (1, 3), (1, 2), (0, 1)),
+        torch.nn.Conv2d(6, 8, (1, 1), bias=False),
+        torch.nn.ConvTranspose2d(6, 8, (1, 4), (1, 2), (0, 1)),
+        torch.nn.ConvTranspose2d(6, 8, (1, 3), (1, 1), (0, 1)),
+    ],
+    ids=str,
+)
+def test_a_convolution_is_a_matrix_product(layer):
+    x = torch.randn(3, 6, 1, 16)
+    torch.testing.assert_close(int8.product_of(layer)(x), layer(x), atol=1e-5, rtol=1e-5)
+
+
+def test_a_convolution_of_another_kind_is_refused():
+    with pytest.raises(InputError, match="along the chunk"):
+        int8.product_of(torch.nn.Conv2d(6, 8, 3))
+
+
+def test_weights_as_bytes_act_almost_alike(config, normaliser, make_bundle, tmp_path, observations):
+    words = [f"bundle={make_bundle()}", f"out={tmp_path / 'bytes'}", "formats=[onnx]", "precision=int8", "batch=1"]
+    assert run_command(export.main.__wrapped__, "deploy_export", words) == 0
+    exact, rough = isd_policy.load(tmp_path / "policy.isd"), isd_policy.load(tmp_path / "bytes")
+    rows = [exact.row(row) for row in observations(5)]
+    calls = [Call([row] * 2, (0, i)) for i, row in enumerate(rows)]
+    together = rough.infer(rough.preprocess(calls))
+    np.testing.assert_array_equal(together[3:4], rough.infer(rough.preprocess(calls[3:4])))
+    difference = np.abs(together - exact.infer(exact.preprocess(calls)))
+    assert 0 < difference.max() < 0.1
+    assert exports.read(tmp_path / "bytes").meta["graph"]["precision"] == "int8"
