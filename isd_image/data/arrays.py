@@ -37,6 +37,10 @@ class ImageData(Protocol):
         """[B, C, H, W] float images or latents from a batch, on the batch's device; augmented by `rng`."""
         ...
 
+    def pixels(self, batch: Mapping[str, Tensor]) -> Tensor | None:
+        """The images of a batch as bytes [B, C, H, W], not augmented; None where there are latents alone."""
+        ...
+
 
 @dataclass(frozen=True)
 class LabelledImages:
@@ -89,6 +93,10 @@ class LabelledImages:
         if x.dtype == torch.uint8:
             x = x.float() / 127.5 - 1
         return mirror_some(x, rng) if self.mirror else x
+
+    def pixels(self, batch: Mapping[str, Tensor]) -> Tensor:
+        x = batch["image"]
+        return x if x.dtype == torch.uint8 else ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
 
 
 def mirror_some(x: Tensor, rng: Generator) -> Tensor:

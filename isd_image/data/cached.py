@@ -115,3 +115,7 @@ class CachedImages:
         else:
             x = moments.float()
         return mirror_some(x, rng) if self.mirror else x
+
+    def pixels(self, batch: Mapping[str, Tensor]) -> Tensor | None:
+        """The rows of a cache of bytes."""
+        return batch["moments"] if batch["moments"].dtype == torch.uint8 else None

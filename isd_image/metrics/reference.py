@@ -76,10 +76,10 @@ def of_split(data: ImageData, name: str, extractor: Extractor) -> Reference:
     images, labels = [], []
     for indices in torch.arange(len(data)).split(BATCH):
         batch = data.batch(indices)
-        if "image" not in batch:
+        pixels = data.pixels(batch)
+        if pixels is None:
             raise InputError("A cache of latents has no pixels: give reference= a folder of images or an npz.")
-        x = batch["image"]
-        images.append(x if x.dtype == torch.uint8 else ((x.clamp(-1, 1) + 1) * 127.5).round().byte())
+        images.append(pixels)
         labels.append(batch["label"])
     source = {"split": name, "images": len(data)}
     return _reference(torch.cat(images), torch.cat(labels), data.classes, source, extractor)

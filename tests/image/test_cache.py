@@ -12,6 +12,8 @@ from isd_image import cache, encode, evaluate, sample, train
 from isd_image.data import Cache
 from isd_image.data.crop import centre_crop, to_tensor
 from isd_image.data.raw import decode, open_images
+from isd_image.metrics.extractors import Pixels
+from isd_image.metrics.reference import of_folder, of_split
 
 PIXELS = ["codec=identity", "size=16", "shard_size=2", "batch_size=2", "device=cpu"]
 
@@ -71,6 +73,18 @@ def test_bytes_come_back_as_pixels(build, tree, tmp_path):
     straight = batch["moments"].float() / 127.5 - 1
     assert torch.equal(x, straight) or torch.equal(x, straight.flip(-1))
     assert data.statistics()[1].tolist() == [1, 1, 1]
+    assert torch.equal(data.pixels(batch), batch["moments"])
+
+
+def test_a_cache_of_bytes_is_a_reference_and_one_of_latents_is_not(build, tree, tmp_path):
+    build(tree, tmp_path / "bytes", "dtype=uint8", "mirror=false")
+    build(tree, tmp_path / "latents")
+    extractor = Pixels(None, 1000)
+    made = of_split(opened(tmp_path / "bytes"), "train", extractor)
+    expected = of_folder(str(tree), 16, 3, extractor)
+    torch.testing.assert_close(made.gaussian.mean, expected.gaussian.mean)
+    with pytest.raises(InputError, match="no pixels"):
+        of_split(opened(tmp_path / "latents"), "train", extractor)
 
 
 def test_an_interrupted_run_goes_on_without_loss_or_duplicates(build, tree, tmp_path, monkeypatch):
