@@ -29,7 +29,7 @@ from scripts.experiments.toy_cells import ToyCell, train
 from scripts.experiments.toy_figures import draw
 from scripts.experiments.toy_report import gates, markdown, summary
 
-PASSES = {"quick": 10_000, "light": 6_000, "default": 10_000, "full": 48_000, "rows": 10_000}
+PASSES = {"quick": 8_000, "light": 6_000, "default": 10_000, "full": 48_000, "rows": 10_000}
 SMALL: dict[str, Any] = {"batch": 1024, "lr": 2e-3, "clip": 1.0}  # the training of --quick, --light and --rows
 FULL_SEEDS = 3
 
