@@ -10,7 +10,7 @@ from isd_core.mlp import MLP
 from isd_core.objectives.eulerian import Eulerian
 from isd_core.paths import Linear, Trigonometric
 from isd_core.sampling import FlowMapSampler
-from isd_core.times import BetaPair, Diagonal, FixedEnd, LogNormalPair
+from isd_core.times import LogNormalPair
 
 
 def test_the_distillation_term_vanishes_at_the_true_flow_map(path, rng):
@@ -19,19 +19,6 @@ def test_the_distillation_term_vanishes_at_the_true_flow_map(path, rng):
     out = Eulerian(path, times=LogNormalPair(0.0, 0.5), derivative=ExactJVP())(truth, x, {}, rng, 0)
     assert out.terms["residual"].max() < 1e-12
     assert out.terms["flow"].mean() > 0.01  # the conditional velocity's variance stays
-
-
-def test_times_are_ordered_within_the_path(path, rng):
-    for law in (BetaPair(), FixedEnd(), Diagonal()):
-        t, s = law.sample(1000, path, rng, 0)
-        assert (s <= t).all() and s.min() >= 0 and t.max() <= path.T
-
-
-def test_the_beta_pair_has_the_moments_of_two_ordered_draws(rng):
-    """E[t + s] = 2 a / (a + b), and P(t < u) = P(Beta < u)^2 with P(Beta(a, 1) < u) = u^a."""
-    t, s = BetaPair(0.8, 1.0).sample(200_000, Linear(), rng, 0)
-    assert abs((t + s).mean() - 2 * 0.8 / 1.8) < 4e-3
-    assert abs((t < 0.5).double().mean() - 0.5**1.6) < 4e-3
 
 
 def test_the_target_carries_no_gradient(rng):

@@ -1,0 +1,96 @@
+"""Laws of the time pair: ranges on every path, and distributions by their quantiles."""
+
+import math
+
+import pytest
+import torch
+
+from isd_core.curricula import Constant
+from isd_core.errors import InputError
+from isd_core.paths import Linear, Trigonometric, VarianceExploding
+from isd_core.times import (
+    BetaPair,
+    Diagonal,
+    Dyadic,
+    FixedEnd,
+    KarrasGrid,
+    LogitNormalPair,
+    LogNormal,
+    LogNormalOnGrid,
+    LogNormalPair,
+    UniformOnGrid,
+)
+
+N = 100_000
+GRID = KarrasGrid(Constant(9))
+PROPORTIONAL = [BetaPair(), FixedEnd(), Diagonal(), LogitNormalPair(), Dyadic()]
+ANYWHERE = [LogNormal(), LogNormalPair(), LogNormalOnGrid(GRID), UniformOnGrid(GRID)]
+name = lambda value: type(value).__name__  # noqa: E731
+
+
+def share(condition):
+    return float(condition.double().mean())
+
+
+@pytest.mark.parametrize("law", PROPORTIONAL + ANYWHERE, ids=name)
+def test_times_are_ordered_within_the_path(law, path, rng):
+    if law.proportional and isinstance(path, VarianceExploding):
+        with pytest.raises(InputError, match="almost pure noise"):
+            law.check(path)
+        return
+    law.check(path)
+    t, s = law.sample(1000, path, rng, 0)
+    assert (s <= t).all() and s.min() >= path.end and t.max() <= path.T + 1e-6
+    assert law.fixed_end == bool((s == s[0]).all() and abs(float(s[0]) - path.end) < 1e-6)
+
+
+def test_the_beta_pair_has_the_moments_of_two_ordered_draws(rng):
+    """E[t + s] = 2 a / (a + b), and P(t < u) = P(Beta < u)^2 with P(Beta(a, 1) < u) = u^a."""
+    t, s = BetaPair(0.8, 1.0).sample(2 * N, Linear(), rng, 0)
+    assert abs(float((t + s).mean()) - 2 * 0.8 / 1.8) < 4e-3
+    assert abs(share(t < 0.5) - 0.5**1.6) < 4e-3
+
+
+def test_the_logit_normal_pair_is_two_ordered_draws_of_its_median(rng):
+    """MeanFlow's law: the median of one draw is sigmoid(-.4), so both are below it in a quarter of the pairs."""
+    median = 1 / (1 + math.exp(0.4))
+    t, s = LogitNormalPair().sample(N, Linear(), rng, 0)
+    assert abs(share(t < median) - 0.25) < 5e-3
+    assert abs(share(s < median) - 0.75) < 5e-3
+
+
+@pytest.mark.parametrize(
+    "path, time",
+    [(VarianceExploding(), math.exp(-1.1)), (Trigonometric(), math.atan(math.exp(-1.1)))],
+    ids=["ve", "trig"],
+)
+def test_the_lognormal_laws_median_is_that_of_the_noise_to_signal_ratio(path, time, rng):
+    t, _ = LogNormal().sample(N, path, rng, 0)
+    assert abs(share(t < time) - 0.5) < 5e-3
+    above, _ = LogNormalPair().sample(N, path, rng, 0)
+    assert abs(share(above < time) - 0.25) < 5e-3
+
+
+def test_dyadic_jumps_start_at_multiples_of_their_length(rng):
+    t, s = Dyadic(levels=3).sample(N, Trigonometric(), rng, 0)
+    length = (t - s) / Trigonometric().T
+    for level in range(4):
+        of_level = (length - 2.0**-level).abs() < 1e-5
+        assert abs(share(of_level) - 0.25) < 5e-3
+        start = s[of_level] / Trigonometric().T * 2**level
+        assert (start - start.round()).abs().max() < 1e-4
+        assert len(start.round().unique()) == 2**level
+
+
+def test_the_uniform_grid_law_visits_every_point_above_the_first(rng):
+    points = GRID.points(VarianceExploding(), 0, torch.empty(0))
+    t, _ = UniformOnGrid(GRID).sample(N, VarianceExploding(), rng, 0)
+    assert all(abs(share(t == point) - 1 / 8) < 5e-3 for point in points[1:])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: BetaPair(a=0), lambda: LogNormal(std=0), lambda: LogitNormalPair(std=-1), lambda: Diagonal(b=0)]
+)
+def test_parameters_are_positive(make):
+    with pytest.raises(InputError, match="must be positive"):
+        make()
