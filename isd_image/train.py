@@ -49,7 +49,8 @@ class Grids:
 
     def __init__(self, config: dict[str, Any]) -> None:
         fields = config["grids"]
-        self.codec = instantiate(config["codec"])
+        codec = instantiate(config["codec"])
+        self.codec_name, self.codec_weights = codec.name, codec.weights
         self.run_dir, self.columns, self.scale = Path(config["run_dir"]), fields["columns"], fields["scale"]
         self.nfe, self.count = tuple(fields["nfe"]), fields["count"]
         self.seed, self.classes = config["seed"], config["data"]["classes"]
@@ -57,10 +58,10 @@ class Grids:
 
     def check(self, data: ImageData) -> None:
         """Raises `InputError` for data that other weights encoded than those that would decode the samples."""
-        if data.codec_weights != self.codec.weights:
+        if data.codec_weights != self.codec_weights:
             raise InputError(
                 f"The data was encoded by weights with the hash {data.codec_weights[:12]}, but the codec "
-                f"`{self.codec.name}` has loaded {self.codec.weights[:12]}: choose the codec and codec.source of the "
+                f"`{self.codec_name}` has loaded {self.codec_weights[:12]}: choose the codec and codec.source of the "
                 "cache, or grids=null for a training without pictures."
             )
 
