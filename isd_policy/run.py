@@ -31,8 +31,7 @@ def main(cfg: DictConfig) -> None:
     With inference_delay_ms it runs in simulated time instead and compares ways to cope with latency.
     """
     config = resolved(cfg)
-    check_positive(config, "rate", "seconds")
-    check_whole(config, "seed", "blend", least=0)
+    check_positive(config, "seconds", *(["rate_limit"] if config["rate_limit"] is not None else []))
     check_whole(config, "episodes")
     check_nfe(config["nfe"])
     settings = Settings(**{key: config[key] for key in LOOP})

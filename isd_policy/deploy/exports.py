@@ -64,12 +64,27 @@ def read(path: str | Path) -> Export:
     return Export(folder, sealed.read(folder, CARD, FORMAT, "export", KEYS))
 
 
+def session_of(file: Path, threads: int) -> Any:
+    """ONNX Runtime's session of a graph, on the processor; `InputError` without the package.
+
+    Its threads do not spin while they wait, because the control loop shares the cores.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"An ONNX policy needs onnxruntime ({error}): pip install 'isd-flow[export]'.") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
 class OnnxPolicy(Acting):
     """A policy computed by ONNX Runtime on the processor, with the graph's number of network calls.
 
     file: the graph, for any number of rows or, with `batch`, for so many; threads: of the network, None takes torch's
-    number. They do not spin while they wait, because the control loop shares the cores. Raises `InputError` without the
-    package onnxruntime.
+    number. Raises `InputError` without the package onnxruntime.
     """
 
     def __init__(
@@ -83,15 +98,7 @@ class OnnxPolicy(Acting):
         start: str = "noise",
         threads: int | None = None,
     ) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise InputError(f"An ONNX policy needs onnxruntime ({error}): pip install 'isd-flow[export]'.") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self.session = session_of(file, torch.get_num_threads() if threads is None else threads)
         self.schema, self.horizons, self.nfe, self.start = schema, horizons, nfe, check_start(start)
         self.batch, self._graph_nfe, self._action_size = batch, nfe, action_size
         self.reset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,15 +63,17 @@ def write_program(program: ExportedProgram, path: Path) -> None:
     torch.export.save(program, path)
 
 
-def write_onnx(program: ExportedProgram, path: Path) -> None:
-    """Writes a program as ONNX, weights inside. Inputs: the observations' keys and `noise`; output: `actions`."""
+def write_onnx(program: ExportedProgram, path: Path, names: Sequence[str] = ()) -> None:
+    """Writes a program as ONNX, weights inside. names: of its inputs; where there are none it is a sampler's, whose
+    inputs are the observations' keys and `noise`. Output: `actions`.
+    """
     try:
         import onnxscript  # noqa: F401 (torch's exporter is written in it)
     except ImportError as error:
         raise InputError(f"An ONNX file needs the extra [export] ({error}): pip install 'isd-flow[export]'.") from error
-    obs, _ = program.example_inputs[0]
+    inputs = names or [*program.example_inputs[0][0], NOISE]
     with _quiet():
-        converted = torch.onnx.export(program, input_names=[*obs, NOISE], output_names=[ACTIONS], verbose=False)
+        converted = torch.onnx.export(program, input_names=inputs, output_names=[ACTIONS], verbose=False)
     assert converted is not None
     converted.save(path)
 

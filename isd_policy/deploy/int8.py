@@ -17,6 +17,20 @@ from isd_core.errors import InputError
 from isd_policy.policy import Policy
 
 
+class Linear(nn.Module):
+    """A linear layer with its weight as the right factor, [in, out]: two calls of the network may share it."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(layer.weight.detach().T.contiguous())
+        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out]."""
+        y = x @ self.weight
+        return y if self.bias is None else y + self.bias
+
+
 class Product(nn.Module):
     """A convolution along the last axis of [B, C, 1, T] as one matrix product of [B, T', kernel * C].
 
@@ -58,12 +72,14 @@ def product_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Product:
 
 
 def with_products(policy: Policy) -> Policy:
-    """A copy of the policy whose network computes its convolutions as matrix products."""
+    """A copy of the policy whose network computes its convolutions and linear layers as plain matrix products."""
     policy = copy.deepcopy(policy)
     for name, layer in list(policy.net.named_modules()):
+        parent, _, own = name.rpartition(".")
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            parent = policy.net.get_submodule(name.rpartition(".")[0])
-            setattr(parent, name.rpartition(".")[2], product_of(layer))
+            setattr(policy.net.get_submodule(parent), own, product_of(layer))
+        elif isinstance(layer, nn.Linear):
+            setattr(policy.net.get_submodule(parent), own, Linear(layer))
     return policy
 
 
@@ -90,5 +106,6 @@ def quantise(file: Path) -> None:
         op_types_to_quantize=["MatMul", "Gemm"],
         weight_type=QuantType.QInt8,
         per_channel=True,
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         reduce_range=True,  # seven bits: sums of two products of eight overflow on processors without VNNI
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isd_core.errors import InputError
+from isd_policy.settings import check_positive, check_whole
 
 MODES = ("async", "sync")
 
@@ -38,13 +39,15 @@ class Settings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise InputError(f"mode={self.mode}: a loop is {' or '.join(MODES)}.")
-        if self.blend < 0 or (self.lead is not None and self.lead < 0):
-            raise InputError(f"blend={self.blend}, lead={self.lead}: expected whole numbers of at least 0.")
-        if not 0 <= self.patience < 1:
-            raise InputError(f"patience={self.patience}: expected a share of the period, from 0 to below 1.")
-        for field in ("rate", "hold", "stale", "first"):
-            if not 0 < getattr(self, field) < float("inf"):
-                raise InputError(f"{field}={getattr(self, field)}: expected a number above 0.")
+        given = vars(self)
+        check_positive(given, "rate", "hold", "stale", "first", *(["watchdog"] if self.watchdog is not None else []))
+        check_whole(given, "blend", "seed", *(["lead"] if self.lead is not None else []), least=0)
+        if self.warm_up:
+            check_positive(given, "warm_up")
+        if self.patience:
+            check_positive(given, "patience")
+        if self.patience >= 1:
+            raise InputError(f"patience={self.patience}: expected a share of the period, below 1.")
 
     @property
     def period(self) -> float:

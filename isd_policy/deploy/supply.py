@@ -120,6 +120,10 @@ class Supply:
         record = self._asked.pop(reply.request.number)
         record.arrived = self.report.since(reply.done)
         counts["calls"] += 1
+        if reply.actions is not None:
+            windows["policy"].append(reply.preprocess + reply.infer)
+            windows["preprocess"].append(reply.preprocess)
+            windows["infer"].append(reply.infer)
         if reply.request.epoch != self.epoch:
             counts["reset"] += 1
             record.outcome = "reset"
@@ -134,9 +138,6 @@ class Supply:
             self.report.event(self.clock.now(), self.failure)
             return
         assert reply.actions is not None
-        for part, seconds in (("preprocess", reply.preprocess), ("infer", reply.infer)):
-            windows[part].append(seconds)
-        windows["policy"].append(reply.preprocess + reply.infer)
         self.bad = self.rejected = 0
         record.length = len(reply.actions)
         merged = self.plan.merge(reply.actions, reply.request.taken)

@@ -224,10 +224,17 @@ def test_a_convolution_of_another_kind_is_refused():
         int8.product_of(torch.nn.Conv2d(6, 8, 3))
 
 
+def test_the_policy_in_matrix_products_is_the_same(policy):
+    forms = {"products": lambda inputs: int8.with_products(policy).infer(inputs, 2)}
+    assert largest_differences(policy, forms, 2, count=50)["products"] < TOLERANCE
+
+
 def test_weights_as_bytes_act_almost_alike(config, normaliser, make_bundle, tmp_path, observations):
     words = [f"bundle={make_bundle()}", f"out={tmp_path / 'bytes'}", "formats=[onnx]", "precision=int8", "batch=1"]
+    words += ["nfe=2"]  # two calls that share their weights
     assert run_command(export.main.__wrapped__, "deploy_export", words) == 0
     exact, rough = isd_policy.load(tmp_path / "policy.isd"), isd_policy.load(tmp_path / "bytes")
+    exact.nfe = 2
     rows = [exact.row(row) for row in observations(5)]
     calls = [Call([row] * 2, (0, i)) for i, row in enumerate(rows)]
     together = rough.infer(rough.preprocess(calls))
