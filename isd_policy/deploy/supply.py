@@ -117,7 +117,9 @@ class Supply:
 
     def _merge(self, reply: Reply) -> None:
         counts, windows, began = self.report.counts, self.report.windows, self.clock.now()
-        record = self._asked.pop(reply.request.number)
+        record = self._asked.pop(reply.request.number, None)
+        if record is None:  # the last call of a warm-up that ran out of time
+            return
         record.arrived = self.report.since(reply.done)
         counts["calls"] += 1
         if reply.actions is not None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from isd_policy.deploy.clock import Clock
 from isd_policy.deploy.inference import Inference, Reply, Request
 from isd_policy.deploy.record import WarmUp
 
+NUMBER = -1
+"""Of the requests here: no request of a loop has it."""
 GROUP = 10
 TAIL = 90
 """The percentile of a group's latencies that has to settle."""
@@ -20,6 +24,7 @@ def warm_up(inference: Inference, request: Request, clock: Clock, seconds: float
 
     The calls run where the loop's calls will. Also returns the last group's latencies (s), fewer where time ran out.
     """
+    request = replace(request, number=NUMBER)
     began, calls, before = clock.now(), 0, float("inf")
     while True:
         group: list[float] = []

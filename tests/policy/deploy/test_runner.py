@@ -138,6 +138,14 @@ def test_warm_up_that_does_not_settle_ends_in_time_and_is_reported(make_runner):
     assert report.warm_up.seconds == pytest.approx(60.0)
 
 
+def test_warm_up_may_run_out_of_time_in_the_middle_of_a_call(make_runner, robot):
+    seconds = iter([0.4, 0.4, 0.4])
+    report = make_runner(lambda request: next(seconds, 0.01), warm_up=1.0).run(20)
+    assert (report.warm_up.calls, report.warm_up.settled, report.fault) == (2, False, None)
+    assert steps(robot) == list(range(20))
+    assert max(report.windows["policy"]) == pytest.approx(0.01)
+
+
 def test_statistics_are_of_the_last_calls(make_runner):
     calls = []
 
