@@ -11,6 +11,7 @@ import numpy as np
 
 from isd_core import seeds
 from isd_core.errors import InputError
+from isd_core.sampling import check_nfe
 from isd_policy.horizons import Horizons
 from isd_policy.observations import ObservationSchema
 
@@ -57,6 +58,14 @@ class Acting(ABC):
 
         Raises `InputError` for a number of network calls that the backend cannot make.
         """
+
+    def use(self, nfe: int | None = None, start: str | None = None) -> None:
+        """Sets the network calls and the sampler's start of the calls that name none; None leaves one as it is.
+
+        Raises `InputError` for what the backend does not have.
+        """
+        self.nfe = self.nfe if nfe is None else check_nfe(nfe)
+        self.start = self.start if start is None else check_start(start)
 
     def row(self, obs: Mapping[str, np.ndarray]) -> Row:
         """A checked copy of one observation, key -> [d] or [H, W, C].

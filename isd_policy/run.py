@@ -10,8 +10,6 @@ from omegaconf import DictConfig
 from isd_core.cli import command, resolved
 from isd_core.errors import InputError
 from isd_core.files import write_json
-from isd_core.sampling import check_nfe
-from isd_policy.acting import check_start
 from isd_policy.deploy import report as loop_report
 from isd_policy.deploy.drive import against_the_clock, sweep, table
 from isd_policy.deploy.guards import Guards
@@ -33,11 +31,10 @@ def main(cfg: DictConfig) -> None:
     config = resolved(cfg)
     check_positive(config, "seconds", *(["rate_limit"] if config["rate_limit"] is not None else []))
     check_whole(config, "episodes")
-    check_nfe(config["nfe"])
     settings = Settings(**{key: config[key] for key in LOOP})
     delays = delays_of(config["inference_delay_ms"])
     simulation = open_simulation(config)
-    simulation.policy.nfe, simulation.policy.start = config["nfe"], check_start(config["start"])
+    simulation.policy.use(config["nfe"], config["start"])
     guards = guards_of(simulation.env, config["rate_limit"], config["workspace"])
     if delays is None:
         drive(simulation, guards, settings, config)
@@ -53,7 +50,7 @@ def drive(simulation: Simulation, guards: Guards, settings: Settings, config: Ma
     report, content = against_the_clock(simulation, config["seconds"], guards, settings)
     content = described(simulation, config) | content
     print(
-        f"{simulation.title}, {config['nfe']} NFE at {config['rate']:g} Hz: {report.sentence()}; "
+        f"{simulation.title}, {simulation.policy.nfe} NFE at {config['rate']:g} Hz: {report.sentence()}; "
         f"{content['successes']} successes, {content['resets']} resets (disarmed)."
     )
     written = []
@@ -74,7 +71,9 @@ def compare(
 ) -> None:
     """In simulated time, for each delay and each way to cope with it."""
     rows = sweep(simulation, delays, config["episodes"], guards, settings, config["blend"])
-    print(f"{simulation.title}, {config['nfe']} NFE at {config['rate']:g} Hz, cap {simulation.max_steps} steps:")
+    print(
+        f"{simulation.title}, {simulation.policy.nfe} NFE at {config['rate']:g} Hz, cap {simulation.max_steps} steps:"
+    )
     print(table(rows))
     if config["out"] is not None:
         write_json(config["out"], described(simulation, config) | {"rows": rows})
@@ -84,8 +83,8 @@ def compare(
 def described(simulation: Simulation, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a result file says about the run."""
     return simulation.description() | {
-        "nfe": config["nfe"],
-        "sampler_start": config["start"],
+        "nfe": simulation.policy.nfe,
+        "sampler_start": simulation.policy.start,
         "seed": config["seed"],
         "max_steps": simulation.max_steps,
         "loop": {key: config[key] for key in (*LOOP, *GUARDS)},

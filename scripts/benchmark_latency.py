@@ -32,7 +32,8 @@ from isd_core.cli import compose_config, resolved
 from isd_core.config import instantiate
 from isd_core.errors import InputError
 from isd_core.files import atomic_write, write_json
-from isd_core.network import Cond
+from isd_core.network import Cond, VelocityNet
+from isd_core.sampling import Sampler
 from isd_policy.acting import Call, Inputs
 from isd_policy.build import build_policy
 from isd_policy.deploy import exports, graphs, int8
@@ -48,7 +49,6 @@ MOST_CALLS, FEWEST_CALLS = 400, 5
 WARM_UP = 3
 TARGETS_MS = {"unet1d": 5.0, "unet1d_published": 25.0}
 """p99 of a call with one network evaluation in the best backend."""
-Net = Callable[[Tensor, Tensor, Tensor, Cond], Tensor]
 
 
 @dataclass(frozen=True)
@@ -110,30 +110,22 @@ def few_steps(policy: Policy, forward: Callable[[dict[str, Tensor], Tensor], Ten
     return call
 
 
-def diffusion(policy: Policy, kind: str, steps: int, net: Net) -> Callable[[], np.ndarray]:
-    """A call of `steps` diffusion steps of `net`."""
-    sampler = instantiate({"_target_": "isd_policy.objectives.ddpm.DiffusionSampler", "kind": kind}, path=policy_path())
-    inputs = inputs_of(policy)
+def sampled(policy: Policy, sampler: Sampler, steps: int, net: VelocityNet) -> Callable[[], np.ndarray]:
+    """A call of `steps` steps of a sampler with `net` in place of the policy's network, the rest in torch as it is."""
 
-    @torch.inference_mode()
-    def call() -> np.ndarray:
-        obs = {key: torch.from_numpy(value).to(policy.device) for key, value in inputs.obs.items()}
-        noise = torch.from_numpy(inputs.noise).to(policy.device)
+    def forward(obs: dict[str, Tensor], noise: Tensor) -> Tensor:
         chunk = sampler(net, noise, steps, policy.condition(obs))[:, policy.horizons.ahead].clamp(-1, 1)
-        return policy.actions.decode(policy.normaliser.action.inverse(chunk)).cpu().numpy()
+        return policy.actions.decode(policy.normaliser.action.inverse(chunk))
 
-    return call
-
-
-def policy_path() -> Any:
-    """The linear path, which decides the times that the network is shown."""
-    return instantiate({"_target_": "isd_core.paths.Linear"})
+    return few_steps(policy, forward)
 
 
-def with_diffusion(policy: Policy, backend: str, net: Net) -> Iterator[Method]:
+def with_diffusion(policy: Policy, backend: str, net: VelocityNet) -> Iterator[Method]:
     """Diffusion in 100 and in 10 steps, of one network."""
-    yield Method(backend, "DDPM-100", diffusion(policy, "ddpm", 100, net))
-    yield Method(backend, "DDIM-10", diffusion(policy, "ddim", 10, net))
+    for name, kind, steps in (("DDPM-100", "ddpm", 100), ("DDIM-10", "ddim", 10)):
+        sampler = {"_target_": "isd_policy.objectives.ddpm.DiffusionSampler", "kind": kind}
+        path = instantiate({"_target_": "isd_core.paths.Linear"})
+        yield Method(backend, name, sampled(policy, instantiate(sampler, path=path), steps, net))
 
 
 def eager(policy: Policy) -> Iterator[Method]:
@@ -144,13 +136,16 @@ def eager(policy: Policy) -> Iterator[Method]:
 
 
 def compiled(policy: Policy) -> Iterator[Method]:
-    """torch.compile of the traced sampler; on a GPU with CUDA graphs."""
+    """torch.compile of the network; on a GPU with CUDA graphs."""
     mode = "reduce-overhead" if policy.device.type == "cuda" else "default"
-    for nfe in FEW:
-        graph = torch.compile(graphs.trace(policy, nfe, 1).module(), mode=mode, dynamic=False, fullgraph=True)
-        yield Method("compiled", f"{nfe} NFE", few_steps(policy, graph))
     step = torch.compile(Step(policy.net), mode=mode, dynamic=False, fullgraph=True)
-    yield from with_diffusion(policy, "compiled", lambda x, t, s, cond: step(x, t, s, cond["obs"]).clone())
+
+    def net(x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
+        return step(x, t, s, cond["obs"]).clone()  # a CUDA graph writes the next answer into the same place
+
+    for nfe in FEW:
+        yield Method("compiled", f"{nfe} NFE", sampled(policy, policy.sampler, nfe, net))
+    yield from with_diffusion(policy, "compiled", net)
 
 
 def exported(policy: Policy) -> Iterator[Method]:
@@ -179,7 +174,7 @@ def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32")
     yield from with_diffusion(policy, backend, onnx_step(traced, folder / f"{precision}_step.onnx", threads, precision))
 
 
-def onnx_step(policy: Policy, file: Path, threads: int, precision: str) -> Net:
+def onnx_step(policy: Policy, file: Path, threads: int, precision: str) -> VelocityNet:
     """One network call in ONNX Runtime."""
     names = ("x", "t", "s", "obs")
     with torch.no_grad():

@@ -100,7 +100,7 @@ class OnnxPolicy(Acting):
     ) -> None:
         self.session = session_of(file, torch.get_num_threads() if threads is None else threads)
         self.schema, self.horizons, self.nfe, self.start = schema, horizons, nfe, check_start(start)
-        self.batch, self._graph_nfe, self._action_size = batch, nfe, action_size
+        self.batch, self._action_size = batch, action_size
         self.reset()
 
     @classmethod
@@ -122,12 +122,13 @@ class OnnxPolicy(Acting):
     def action_size(self) -> int:
         return self._action_size
 
+    def use(self, nfe: int | None = None, start: str | None = None) -> None:
+        if nfe not in (None, self.nfe):
+            raise InputError(f"nfe={nfe}: this export has {self.nfe}; export the bundle again with nfe={nfe}.")
+        super().use(nfe, start)
+
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
-        wanted = self.nfe if nfe is None else nfe
-        if wanted != self._graph_nfe:
-            raise InputError(
-                f"nfe={wanted}: this export has {self._graph_nfe}. Export the policy again with nfe={wanted}."
-            )
+        self.use(nfe)
         rows = len(inputs.noise)
         size = rows if self.batch is None else self.batch
         return np.concatenate([self._run(inputs, slice(i, i + size)) for i in range(0, rows, size)])

@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 
 from isd_core.cli import command, resolved
 from isd_core.errors import InputError
-from isd_core.sampling import check_nfe
 from isd_policy.deploy import bundles, exports
 from isd_policy.loading import load_saved, open_saved
 from isd_policy.settings import check_positive, check_whole
@@ -31,8 +30,7 @@ def main(cfg: DictConfig) -> None:
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     policy = load_saved(saved, device=config["device"])
-    if config["nfe"] is not None:
-        policy.nfe = check_nfe(config["nfe"])
+    policy.use(config["nfe"])
     asyncio.run(serve_until_told(config, policy, saved.meta | {"nfe": policy.nfe}))
 
 

@@ -40,16 +40,15 @@ class SimulatedRobot:
 
     def _start(self, seed: int) -> None:
         self._obs, _ = self.env.reset(seed=seed)
-        self._time = self.clock.now()
         self._success = False
         self.actions: list[np.ndarray] = []
 
     def read(self) -> Stamped:
-        return Stamped(self._obs, self._time)
+        """The state now: between two actions nothing moves."""
+        return Stamped(self._obs, self.clock.now())
 
     def write(self, action: np.ndarray) -> None:
         self._obs, score, self._success, _, _ = self.env.step(action)
-        self._time = self.clock.now()
         self.actions.append(action)
         self.scores[-1] = max(self.scores[-1], score)
         self.lengths[-1] += 1
