@@ -97,7 +97,7 @@ class PolicyServer:
         while self._answering and time.monotonic() < limit:
             await asyncio.sleep(0.01)
         if self._server is not None:
-            self._server.close(reason="the server ends")
+            self._server.close()
             await self._server.wait_closed()
 
     @property
