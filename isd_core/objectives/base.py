@@ -156,8 +156,8 @@ class FlowMapObjective(Objective):
         """The residual of F_ts = F(x_t; t, s), which carries the gradient; F_tt has none and is given if wanted."""
 
     def rows(self, n: int) -> int:
-        """How many of `n` samples take the residual: the first ones."""
-        return round(self.share * n)
+        """How many of `n` samples take the residual: the first ones. With a share, neither part is empty (n > 1)."""
+        return n if self.share == 1 else max(1, min(round(self.share * n), n - 1))
 
     def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
         """Prepared conditioning, noise, times, and what the residual draws besides."""

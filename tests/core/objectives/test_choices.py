@@ -145,6 +145,14 @@ def test_the_rest_of_a_batch_has_its_own_law_of_times():
     assert len(drawn.extra.u) == 1000
 
 
+@pytest.mark.parametrize("share, n, rows", [(0.25, 64, 16), (0.25, 2, 1), (0.9, 2, 1), (1.0, 2, 2)])
+def test_a_share_leaves_no_part_of_a_small_batch_empty(share, n, rows):
+    objective = Eulerian(Linear(), target=COND, share=share)
+    assert objective.rows(n) == rows
+    out = objective.loss(Recording(Linear()), draw(objective, n=n))
+    assert all(len(term) and torch.isfinite(term).all() for term in out.terms.values())
+
+
 class Dropping(nn.Module):
     """F = a dropout mask times a weight."""
 
