@@ -93,7 +93,7 @@ def compose_config(config_name: str, overrides: Sequence[str] = ()) -> DictConfi
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             config = compose(config_name, overrides=words)
         for key, value in plain.items():
-            config[key] = value
+            config[key] = None if value == "null" else value
         resolved(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(_explain(config_name, error)) from error

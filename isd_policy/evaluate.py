@@ -115,6 +115,7 @@ def report(
         "protocol": {
             "max_steps": simulation.max_steps,
             "starts": config["starts"],
+            "sampler": config["sampler"],
             "sampler_start": config["start"],
             "weights": config["weights"],
             "horizons": asdict(simulation.policy.horizons),

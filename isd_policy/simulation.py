@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from envs.spec import Spec, observation_shapes, spec_of_data
 from isd_core import checkpoint
+from isd_core.cli import CONFIGS, resolved
+from isd_core.config import instantiate
 from isd_core.errors import InputError
 from isd_core.sampling import with_guidance, with_inputs
 from isd_core.trainer import pick_device
@@ -46,7 +49,8 @@ class Simulation:
 
 
 def open_simulation(config: Mapping[str, Any]) -> Simulation:
-    """The bundle or checkpoint of a command's config (checkpoint, weights, device, threads, env, max_steps[, task]).
+    """The bundle or checkpoint of a command's config (checkpoint, weights, sampler, device, threads, env, max_steps[,
+    task]).
 
     The environment is the one that the policy's demonstrations name. Raises `InputError` when the checkpoint is not
     one of the task.
@@ -56,6 +60,7 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     policy = load_saved(saved, config["weights"], str(pick_device(config["device"])))
+    sample_by(policy, saved.config, config["sampler"])
     _guide(policy, saved.config, config["post"], config["inputs"])
     trained = saved.config["task"]["name"]
     wanted = (config.get("task") or {"name": trained})["name"]
@@ -73,6 +78,20 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
         )
     _check_observations(policy, env)
     return Simulation(policy, saved, env, config["max_steps"] or env.definition.max_steps)
+
+
+def sample_by(policy: Acting, trained: Mapping[str, Any], name: str | None) -> None:
+    """Gives the policy another sampler than its training's, one of the group `sampler`."""
+    if name is None:
+        return
+    if not isinstance(policy, Policy):
+        raise InputError("The sampler of an export is what it was exported with: leave sampler null.")
+    file = CONFIGS / "sampler" / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
+        raise InputError(f"There is no sampler called `{name}`; known: {known}.")
+    config = OmegaConf.create({"path": trained["path"], "sampler": OmegaConf.load(file)})
+    policy.sampler = instantiate(resolved(config)["sampler"])
 
 
 def _guide(policy: Acting, trained: Mapping[str, Any], post: float, inputs: Mapping[str, float | None]) -> None:

@@ -25,7 +25,10 @@ class ActionChunks:
     ) -> None:
         self.horizons = horizons
         self.actions = (Plain() if actions is None else actions).encode(torch.from_numpy(demonstrations.actions))
-        self.observations = demonstrations.observations
+        schema = demonstrations.schema
+        self._numbers, self._state = schema.numbers, torch.from_numpy(demonstrations.state)
+        self._sizes = [schema.shapes[key][0] for key in schema.numbers]
+        self._pictures = {key: demonstrations.observations[key] for key in schema.pictures}
         lengths = torch.from_numpy(demonstrations.lengths)
         first = lengths.cumsum(0) - lengths
         counts = (lengths - horizons.prediction + horizons.observation + horizons.execution - 1).clamp_min(1)
@@ -42,8 +45,15 @@ class ActionChunks:
         """Windows `indices` [B]: {"obs": {key: [B, To, ...]}, "action": [B, T, Da]}, in the data's units."""
         steps = self._begin[indices, None] + torch.arange(self.horizons.prediction)
         rows = steps.clamp(self._first[indices, None], self._last[indices, None])  # [B, T]
-        seen = rows[:, : self.horizons.observation].numpy()
+        seen = rows[:, : self.horizons.observation]
+        state = _gather(self._state, seen).split(self._sizes, dim=-1)  # one gathering for all numbers
+        pictures = {key: torch.from_numpy(values[seen.numpy()]) for key, values in self._pictures.items()}
         return {
-            "obs": {key: torch.from_numpy(values[seen]) for key, values in self.observations.items()},
-            "action": self.actions[rows],
+            "obs": dict(zip(self._numbers, state, strict=True)) | pictures,
+            "action": _gather(self.actions, rows),
         }
+
+
+def _gather(values: Tensor, rows: Tensor) -> Tensor:
+    """values[rows] for values [N, d] and rows [B, T]; several times as fast as indexing."""
+    return values.index_select(0, rows.flatten()).unflatten(0, rows.shape)

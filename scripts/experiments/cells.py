@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from isd_core.checkpoint import provenance
 from isd_core.errors import InputError
 from isd_core.files import read_json, write_json
-from isd_core.processes import end_with_parent
 from isd_core.progress import Progress
+from scripts.launchers import launch
 
 
 class Cell(Protocol):
@@ -29,11 +27,6 @@ class Cell(Protocol):
 
 
 Work = Callable[[Any, Path], dict[str, Any]]
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cell_file(out: Path, cell: Cell) -> Path:
@@ -67,46 +60,28 @@ def settings(cell: Cell) -> dict[str, Any]:
     return plain
 
 
-def run_cells(work: Work, cells: Sequence[Cell], out: Path, workers: int, desc: str) -> dict[str, dict[str, Any]]:
-    """The records of all cells by name; those not yet done are computed by `work(cell, out)` in `workers` processes.
+def run_cells(
+    work: Work, cells: Sequence[Cell], out: Path, workers: int, desc: str, launcher: str = "local"
+) -> dict[str, dict[str, Any]]:
+    """The records of all cells by name; those not yet done are computed by `work(cell, out)`, `workers` at a time.
 
-    Every process has one thread for each core that the others leave it. A result is written as soon as it is there.
+    launcher: where (`scripts.launchers`). A result is written as soon as it is there.
     """
     todo = [cell for cell in cells if finished(out, cell) is None]
+    compute = partial(_compute, work, out.resolve())
     with Progress(len(cells), desc, "cell", initial=len(cells) - len(todo)) as bar:
-        if workers == 1:
+        if workers == 1 and launcher == "local":
             for cell in todo:
-                _compute(work, cell, out)
+                compute(cell)
                 bar.update(1, done=cell.name)
         elif todo:
-            _in_processes(work, todo, out, workers, bar)
+            for cell in launch(compute, todo, workers, launcher, out.resolve()):
+                bar.update(1, done=cell.name)
     records = {cell.name: finished(out, cell) for cell in cells}
     return {name: record for name, record in records.items() if record is not None}
 
 
-def _in_processes(work: Work, todo: Sequence[Cell], out: Path, workers: int, bar: Progress) -> None:
-    threads = max(1, cores() // workers)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), spawn, _start, (threads,)) as pool:
-        futures = {pool.submit(_compute, work, cell, out): cell for cell in todo}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                bar.update(1, done=futures[future].name)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _start(threads: int) -> None:
-    """In a worker: its threads, and an end with the parent's (Linux), so that nothing works on unseen."""
-    import torch
-
-    torch.set_num_threads(threads)
-    end_with_parent()
-
-
-def _compute(work: Work, cell: Cell, out: Path) -> None:
+def _compute(work: Work, out: Path, cell: Cell) -> None:
     started = time.perf_counter()
     result = work(cell, out)
     seconds = time.perf_counter() - started

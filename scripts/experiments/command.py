@@ -15,7 +15,7 @@ import torch
 from isd_core.checkpoint import provenance
 from isd_core.errors import InputError
 from isd_core.files import atomic_write, write_json
-from scripts.experiments.cells import cores
+from scripts.launchers import cores
 
 Main = Callable[[argparse.Namespace], int]
 

@@ -171,3 +171,12 @@ def test_control_loop_drives_the_simulated_robot(save_policy, tmp_path):
     assert content["ticks"] == 20
     assert (content["episodes"], content["resets"]) == (3, 2)
     assert content["latency_ms"].keys() == {"p50", "p95", "p99", "max"}
+
+
+@pytest.mark.sim
+def test_another_sampler_than_the_trainings(save_policy, tmp_path, capsys):
+    words = (f"checkpoint={save_policy()}", "nfe=[4]", "episodes=1", "max_steps=8", f"out={tmp_path / 'e.json'}")
+    assert evaluate_command(*words, "sampler=diagonal") == 0
+    assert json.loads((tmp_path / "e.json").read_text())["protocol"]["sampler"] == "diagonal"
+    capsys.readouterr()
+    refused(capsys, evaluate_command(*words, "sampler=euler"), "There is no sampler called `euler`; known: consistency")

@@ -1,0 +1,173 @@
+"""The table of the policy benchmark, its figure, and what the numbers say."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from envs.statistics import mcnemar, mean_and_error, wilson
+from envs.tasks import task_named
+from scripts.experiments import tables
+
+Records = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one sampling on one task. Rates are in [0, 1].
+
+    mean: over seeds and the last checkpoints, of success or (graded tasks) score; spread: over seeds, None for one.
+    best: of the checkpoint that was chosen on other starts, over seeds; low, high: Wilson's interval of its successes,
+    or (graded) two standard errors around its score.
+    """
+
+    task: str
+    method: str
+    sampling: str
+    nfe: int
+    seeds: int
+    mean: float
+    spread: float | None
+    best: float
+    low: float
+    high: float
+    latency_ms: float
+    train_seconds: float
+    graded: bool
+    outcomes: list[bool]
+
+
+def rows(records: Records) -> list[Row]:
+    """One row for each task, method and sampling, in the order of the records."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for record in records.values():
+        groups.setdefault((record["settings"]["task"], record["settings"]["method"]), []).append(record)
+    return [
+        _row(task, method, sampling, group)
+        for (task, method), group in groups.items()
+        for sampling in group[0]["result"]["samplings"]
+    ]
+
+
+def _row(task: str, method: str, sampling: str, group: Sequence[Mapping[str, Any]]) -> Row:
+    results = [record["result"] for record in group]
+    graded = task_named(results[0]["protocol"]["environment"]["task"]).graded
+    kind = "score" if graded else "success"
+    means = [
+        statistics.fmean(statistics.fmean(outcomes[kind]) for outcomes in result["samplings"][sampling].values())
+        for result in results
+    ]
+    best = [result["samplings"][sampling][str(result["best"])] for result in results]
+    pooled = [value for outcomes in best for value in outcomes[kind]]
+    if graded:
+        mean, error = mean_and_error(pooled)
+        low, high = mean - 2 * error, mean + 2 * error
+    else:
+        low, high = wilson(sum(pooled), len(pooled))
+    return Row(
+        task=task,
+        method=method,
+        sampling=sampling,
+        nfe=int(sampling.split()[0]),
+        seeds=len(results),
+        mean=statistics.fmean(means),
+        spread=statistics.stdev(means) if len(means) > 1 else None,
+        best=statistics.fmean(pooled),
+        low=low,
+        high=high,
+        latency_ms=statistics.median(result["latency_ms"][sampling] for result in results),
+        train_seconds=statistics.fmean(result["train_seconds"] for result in results),
+        graded=graded,
+        outcomes=[success for outcomes in best for success in outcomes["success"]],
+    )
+
+
+def markdown(found: Sequence[Row], records: Records, about: str) -> str:
+    """The page: how it was made, a table a task, and what they say."""
+    first = next(iter(records.values()))
+    settings, protocol = first["settings"], first["result"]["protocol"]
+    parts = [
+        "# Policies",
+        f"Every method with the same network ({first['result']['parameters'] / 1e6:.2f}M parameters), data, normaliser "
+        f"and steps. {settings['episodes']} starts that training never saw (seed {settings['seed_of_starts']}), the "
+        f"same for all; `last` is the mean over the last {settings['last']} checkpoints, `best` one of them chosen on "
+        f"{settings['select']} other starts. Cap {protocol['max_steps']} steps or the task's own; sampler starts from "
+        f"{protocol['sampler_start']}; EMA weights; {protocol['environment']['engine']} engine, "
+        f"{protocol['environment']['mode']} mode. Milliseconds are a policy call of one robot on one thread. {about}.",
+    ]
+    for task in dict.fromkeys(row.task for row in found):
+        chosen = [row for row in found if row.task == task]
+        parts += [f"## {task}", _training(records, task), _table(chosen), *_reading(chosen)]
+    return "\n\n".join(parts)
+
+
+def _training(records: Records, task: str) -> str:
+    words = next(record["settings"]["words"] for record in records.values() if record["settings"]["task"] == task)
+    return f"`isd_policy.train {' '.join(word for word in words if not word.startswith('objective='))}`"
+
+
+def _table(chosen: Sequence[Row]) -> str:
+    what = "score" if chosen[0].graded else "success"
+    header = ["method", "NFE", "seeds", f"{what}, last", f"{what}, best", "95 %", "ms a call", "training, s"]
+    body = [
+        [
+            row.method,
+            row.sampling,
+            str(row.seeds),
+            f"{row.mean:.3f}" + (f" ± {row.spread:.3f}" if row.spread is not None else ""),
+            f"{row.best:.3f}",
+            f"{row.low:.3f}-{row.high:.3f}",
+            f"{row.latency_ms:.1f}",
+            f"{row.train_seconds:.0f}",
+        ]
+        for row in chosen
+    ]
+    return tables.markdown(header, body)
+
+
+def _reading(chosen: Sequence[Row]) -> list[str]:
+    """iSD in one evaluation against each baseline in as many as it takes, start by start."""
+    isd = next((row for row in chosen if (row.method, row.nfe) == ("isd", 1)), None)
+    if isd is None:
+        return []
+    said = []
+    for row in chosen:
+        if row is isd or row.method == "isd" or len(row.outcomes) != len(isd.outcomes):
+            continue
+        compared = mcnemar(isd.outcomes, row.outcomes)
+        verdict = "different" if compared.different else "not distinguishable"
+        slower = row.latency_ms / isd.latency_ms
+        said.append(
+            f"{row.method} {row.sampling} ({verdict}, p = {compared.p_value:.2g}; {slower:.1f} times the latency)"
+        )
+    start = "Successes of iSD at 1 NFE against each other method on the same starts: "
+    return [f"{start}{'; '.join(said)}."] if said else []
+
+
+def draw(path: Path, found: Sequence[Row]) -> None:
+    """Success against latency: one point for a method and an NFE, one panel for a task."""
+    from scripts.experiments.figures import figure
+
+    tasks = list(dict.fromkeys(row.task for row in found))
+    methods = list(dict.fromkeys(row.method for row in found))
+    with figure(path, columns=len(tasks)) as axes:
+        for place, task in zip(axes, tasks, strict=True):
+            chosen = [row for row in found if row.task == task]
+            for row in chosen:
+                error = [[max(row.mean - row.low, 0)], [max(row.high - row.mean, 0)]]
+                colour = f"C{methods.index(row.method)}"
+                place.errorbar(row.latency_ms, row.mean, error, fmt="o", color=colour, elinewidth=0.6, markersize=4)
+                place.annotate(
+                    f"{row.method} {row.sampling}", (row.latency_ms, row.mean), fontsize=6, xytext=(3, 3),
+                    textcoords="offset points",
+                )  # fmt: skip
+            what = "score" if chosen[0].graded else "success"
+            place.set(title=task, xlabel="milliseconds a policy call", ylabel=f"{what}, last checkpoints", xscale="log")
+
+
+def content(found: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as JSON has them."""
+    return [{key: value for key, value in asdict(row).items() if key != "outcomes"} for row in found]

@@ -1,0 +1,145 @@
+"""The policy benchmark's plan and table; one training through the whole of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from isd_core.errors import InputError
+from isd_core.files import read_json
+from scripts import benchmark_policy, policy_plan, policy_table
+from scripts.experiments import command
+
+PLANS = sorted(benchmark_policy.PLANS.glob("*.yaml"))
+
+
+def plan_file(tmp_path: Path, **changes: Any) -> Path:
+    content = {
+        "tasks": {"lift": {"task": "lift", "data": "lift.hdf5"}, "can": {"task": "can", "demos": {"episodes": 3}}},
+        "methods": ["isd", "ddpm"],
+        "seeds": [0, 1],
+        "train": ["trainer.steps=2"],
+        "evaluation": {"last": 1, "episodes": 2, "select": 1, "seed": 7},
+    }
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_every_plan_of_the_repository_can_be_read(path: Path, tmp_path: Path) -> None:
+    plan = policy_plan.read(path, tmp_path)
+    assert {cell.method for cell in plan.cells} == set(policy_plan.METHODS)
+    assert len({cell.name for cell in plan.cells}) == len(plan.cells)
+
+
+def test_all_methods_of_a_seed_come_before_the_next_seed(tmp_path: Path) -> None:
+    plan = policy_plan.read(plan_file(tmp_path), tmp_path / "out")
+    assert [cell.seed for cell in plan.cells] == [0] * 4 + [1] * 4
+    assert [cell.name for cell in plan.demos] == ["demos_can"]
+    assert {cell.data for cell in plan.cells} == {"lift.hdf5", str(tmp_path / "out" / "demos_can.hdf5")}
+    assert all("trainer.steps=2" in cell.words for cell in plan.cells)
+
+
+@pytest.mark.parametrize("only, count", [(["can"], 4), (["isd"], 4), (["can", "isd"], 2), ([], 8)])
+def test_a_part_of_a_plan(tmp_path: Path, only: list[str], count: int) -> None:
+    assert len(policy_plan.read(plan_file(tmp_path), tmp_path, only).cells) == count
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        ({"methods": ["gail"]}, "the method gail; known: isd"),
+        ({"budget": 3}, "no field `budget`"),
+        ({"tasks": {"lift": {"task": "lift"}}}, "either data, a file, or demos"),
+        ({"tasks": {"lift": {"task": "lift", "data": "a", "demos": {}}}}, "either data, a file, or demos"),
+        ({"evaluation": {"rollouts": 3}}, "no field `rollouts`"),
+    ],
+)
+def test_a_plan_that_makes_no_sense(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        policy_plan.read(plan_file(tmp_path, **changes), tmp_path)
+
+
+def record(method: str, samplings: dict[str, Any], best: int, task: str = "lift", seed: int = 0) -> dict[str, Any]:
+    return {
+        "settings": {"task": task, "method": method, "seed": seed, "words": ["task=lift"], "episodes": 4, "last": 2}
+        | {"select": 2, "seed_of_starts": 7},
+        "result": {
+            "best": best,
+            "samplings": samplings,
+            "latency_ms": dict.fromkeys(samplings, 5.0),
+            "train_seconds": 10.0,
+            "parameters": 1_200_000,
+            "protocol": {
+                "max_steps": 400,
+                "sampler_start": "noise",
+                "environment": {"task": "pusht" if task == "pusht" else "lift", "engine": "compiled", "mode": "exact"},
+            },
+        },
+    }
+
+
+def outcomes(*success: int, score: tuple[float, ...] = ()) -> dict[str, Any]:
+    return {"success": [bool(value) for value in success], "score": list(score or map(float, success))}
+
+
+def test_the_mean_is_over_checkpoints_and_the_best_is_the_chosen_one() -> None:
+    """The chosen checkpoint is the one of the selection, not the one that is best on the reported starts."""
+    samplings = {"1": {"100": outcomes(1, 1, 1, 1), "200": outcomes(1, 0, 0, 1)}}
+    (row,) = policy_table.rows({"a": record("isd", samplings, best=200)})
+    assert row.mean == pytest.approx(0.75)
+    assert row.best == pytest.approx(0.5)
+    assert row.low < 0.5 < row.high
+    assert row.spread is None
+
+
+def test_seeds_are_pooled() -> None:
+    first = {"1": {"200": outcomes(1, 1, 1, 1)}}
+    second = {"1": {"200": outcomes(0, 0, 1, 1)}}
+    records = {"a": record("isd", first, 200), "b": record("isd", second, 200, seed=1)}
+    (row,) = policy_table.rows(records)
+    assert (row.seeds, row.mean, row.best) == (2, pytest.approx(0.75), pytest.approx(0.75))
+    assert row.spread == pytest.approx(0.3536, abs=1e-4)
+
+
+def test_a_graded_task_is_told_by_its_score() -> None:
+    samplings = {"1": {"200": outcomes(0, 0, 0, 1, score=(0.5, 0.7, 0.9, 1.0))}}
+    (row,) = policy_table.rows({"a": record("isd", samplings, 200, task="pusht")})
+    assert row.mean == row.best == pytest.approx(0.775)
+    assert row.low < 0.775 < row.high
+    assert "score, last" in policy_table.markdown([row], {"a": record("isd", samplings, 200, task="pusht")}, "here")
+
+
+def test_methods_are_compared_start_by_start() -> None:
+    isd = {"1": {"200": outcomes(*[1] * 30)}}
+    ddpm = {"100": {"200": outcomes(*[0] * 30)}}
+    records = {"a": record("isd", isd, 200), "b": record("ddpm", ddpm, 200)}
+    text = policy_table.markdown(policy_table.rows(records), records, "here")
+    assert "ddpm 100 (different, p = 1.9e-09; 1.0 times the latency)" in text
+
+
+@pytest.mark.sim
+@pytest.mark.slow
+def test_the_whole_of_it_once_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """One method on Push-T's excerpt; the second call trains nothing and says the same."""
+    pytest.importorskip("gym_pusht", reason="the pusht extra is not installed")
+    excerpt = Path(__file__).parents[1] / "data/pusht/three_episodes.zarr.zip"
+    words = ["network=unet1d_small", "network.widths=[8,16]", "trainer.steps=2", "trainer.batch_size=4"]
+    words += ["trainer.checkpoint_every=1", "trainer.device=cpu", "horizons.execution=8"]
+    path = plan_file(
+        tmp_path, tasks={"pusht": {"task": "pusht", "data": str(excerpt)}}, seeds=[0], methods=["mip"], train=words
+    )
+    arguments = ["--plan", str(path), "--out", str(tmp_path / "out"), "--only", "mip"]
+    for _ in range(2):
+        monkeypatch.setattr("sys.argv", ["benchmark_policy", *arguments])
+        assert command.run(benchmark_policy.main, benchmark_policy.flags()) == 0
+    first, second = capsys.readouterr().out.split("# Policies")[1:]
+    assert "| mip | 2 |" in first
+    assert first.split("1 of 1")[0].splitlines()[5:] == second.split("1 of 1")[0].splitlines()[5:]
+    table = read_json(tmp_path / "out" / "table.json")
+    assert len(table["rows"]) == 1
+    assert (tmp_path / "out" / "latency.png").stat().st_size > 1000
