@@ -29,8 +29,10 @@ def check_module(module, overrides):
     if module == "pytest":
         return
     source = Path(import_module(module).__file__).read_text()
-    config = re.search(r'@command\("(\w+)"\)', source)
+    config = re.search(r'@command\("(\w+)"(?:, positional="(\w+)")?\)', source)
     assert config, f"{module} is no command"
+    if config[2] and "=" not in overrides[0]:
+        overrides = [f"{config[2]}={overrides[0]}", *overrides[1:]]
     compose_config(config[1], overrides)
 
 
@@ -59,6 +61,8 @@ def test_documented_commands_exist(line):
         case ["bash", script, *flags]:
             check_script(script, flags)
         case ["torchrun", _, "-m", module, *overrides]:
+            check_module(module, overrides)
+        case ["accelerate", "launch", "--num_processes", _, "--cpu", "-m", module, *overrides]:
             check_module(module, overrides)
         case [("python" | ".venv/bin/python"), script, *flags]:
             check_script(script, flags)

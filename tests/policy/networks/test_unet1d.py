@@ -39,6 +39,15 @@ def test_the_published_layout_has_the_published_number_of_parameters(action_size
     assert sum(p.numel() for p in net.parameters()) == count
 
 
+def test_the_published_layout_for_pictures_has_the_published_number_of_parameters():
+    """255.6M: two cameras of 64 features and nine numbers, twice, absolute actions of size 10."""
+    clock = Linear().clock
+    wide = PUBLISHED | {"widths": (512, 1024, 2048), "embedding": 128, "frequency_dim": 128, "hidden": 512}
+    with torch.device("meta"):
+        net = UNet1D(action_size=10, condition_size=2 * (2 * 64 + 9), horizon=16, clock=clock, **wide)
+    assert sum(p.numel() for p in net.parameters()) == 255_612_042
+
+
 def test_output_has_the_shape_of_the_chunk():
     x, t, s, cond = inputs()
     assert network()(x, t, s, cond).shape == x.shape
