@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from envs import recorded
 from envs.engine import make_engine, resolve
-from envs.jobs import run_jobs
+from envs.jobs import in_turn, run_jobs
 from envs.records import Recorded
 from envs.replay import repeat_all
 from envs.spec import EnvSpec
@@ -40,7 +40,7 @@ def convert(path: Path, out: Path, workers: int, engine: str = "compiled", mode:
     goals: dict[int, np.ndarray] = {}
     jobs = [(episode.states[: len(episode.actions)], episode.actions) for episode in recording.episodes]
     with Progress(len(jobs), "goals", "episode") as progress:
-        for number, poses in run_jobs(spec, "goals", jobs, workers):
+        for number, poses in run_jobs(spec, "goals", in_turn(jobs), workers):
             goals[number] = poses
             progress.update(1)
     with atomic_write(out) as temporary:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from envs import demo_file
 from envs.engine import resolve, say
 from envs.experts import expert_for
-from envs.pools import ATTEMPTS, Lost, Pool, Raised, make_pool
+from envs.jobs import Job, run_jobs
 from envs.seat import Demonstration
 from envs.spec import EnvSpec
 from envs.statistics import wilson
@@ -62,14 +61,11 @@ def generate(
     parts = demo_file.Parts(out, settings)
     done = parts.load()
     spec = resolve(spec)
-    pool = make_pool(spec, slots=workers, workers=workers, runner=runner)
     try:
-        _collect(pool, parts, done, episodes, (seed, noise, max_steps, extra_steps))
+        _collect(spec, parts, done, episodes, (seed, noise, max_steps, extra_steps), workers, runner)
     except KeyboardInterrupt:
         say(f"{len(done)} finished episodes are kept in {parts.folder}; the same command continues.")
         raise
-    finally:
-        pool.close()
     tried, kept = _prefix(done, episodes)
     demo_file.write(out, kept, spec.env_args, settings, valid_fraction, seed)
     parts.remove()
@@ -84,45 +80,33 @@ def generate(
 
 
 def _collect(
-    pool: Pool,
+    spec: EnvSpec,
     parts: demo_file.Parts,
     done: dict[int, Demonstration],
     episodes: int,
     arguments: tuple[int, float, int, int],
+    workers: int,
+    runner: str,
 ) -> None:
     """Runs episodes in the order of their index until the leading ones hold enough successes."""
     seed, noise, max_steps, extra_steps = arguments
-    running: dict[int, int] = {}
-    losses: Counter[int] = Counter()
+    asked: set[int] = set()
 
-    def fill() -> None:
-        """Gives every idle slot the next index, as long as the indices before it may not suffice."""
-        for slot in set(range(pool.slots)) - set(running):
-            index = next(i for i in itertools.count() if i not in done and i not in running.values())
-            if index - sum(not done[i].success for i in range(index) if i in done) >= episodes:
-                return
-            running[slot] = index
-            pool.submit(slot, "demonstrate", seed, index, noise, max_steps, extra_steps)
+    def next_job() -> Job | None:
+        """The next index, as long as the indices before it may not suffice."""
+        index = next(i for i in itertools.count() if i not in done and i not in asked)
+        if index - sum(not done[i].success for i in range(index) if i in done) >= episodes:
+            return None
+        asked.add(index)
+        return index, (seed, index, noise, max_steps, extra_steps)
 
     successes = sum(demonstration.success for demonstration in done.values())
     with Progress(episodes, "demonstrations", "episode", initial=min(successes, episodes)) as progress:
-        fill()
-        while running:
-            for slot, outcome in pool.collect():
-                index = running.pop(slot)
-                if isinstance(outcome, Raised):
-                    outcome.reraise()
-                elif isinstance(outcome, Lost):
-                    losses[index] += 1
-                    if losses[index] >= ATTEMPTS:
-                        raise RuntimeError(f"episode {index} lost its worker {ATTEMPTS} times; {outcome.reason}")
-                    say(f"Note: {outcome.reason}; it was replaced and episode {index} begins again.")
-                    continue
-                done[index] = outcome
-                parts.save(outcome)
-                successes += outcome.success
-                _report(progress, successes, len(done), int(outcome.success and successes <= episodes))
-            fill()
+        for index, demonstration in run_jobs(spec, "demonstrate", next_job, workers, runner):
+            done[index] = demonstration
+            parts.save(demonstration)
+            successes += demonstration.success
+            _report(progress, successes, len(done), int(demonstration.success and successes <= episodes))
 
 
 def _report(progress: Progress, successes: int, tried: int, new: int) -> None:

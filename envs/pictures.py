@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from envs import recorded
 from envs.engine import make_engine
-from envs.jobs import run_jobs
+from envs.jobs import in_turn, run_jobs
 from envs.spec import CAMERA_SUFFIX
 from isd_core.cli import command
 from isd_core.errors import InputError
@@ -41,7 +41,7 @@ def add_pictures(path: Path, out: Path, cameras: Sequence[str], size: int, worke
     with atomic_write(out) as temporary, Progress(steps, "pictures", "step") as progress:
         shutil.copyfile(path, temporary)
         with h5py.File(temporary, "r+") as file:
-            for number, drawn in run_jobs(spec, "draw", jobs, workers):
+            for number, drawn in run_jobs(spec, "draw", in_turn(jobs), workers):
                 obs = file[f"data/{recording.episodes[number].name}"].require_group("obs")
                 for key, values in drawn.items():
                     if key in obs:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig
 
 from envs import film, recorded, records
 from envs.engine import Engine, make_engine, resolve
-from envs.jobs import run_jobs
+from envs.jobs import in_turn, run_jobs
 from envs.records import Recorded
 from envs.seat import Repeated
 from envs.simulator import check_versions
@@ -128,7 +128,7 @@ def repeat_all(spec: Spec, episodes: Sequence[Recorded], workers: int) -> list[R
     """Executes all episodes again, on `workers` threads or processes."""
     results: dict[int, Repeated] = {}
     with Progress(len(episodes), "replay", "episode") as progress:
-        for number, result in run_jobs(spec, "repeat", [(e.start, e.actions) for e in episodes], workers):
+        for number, result in run_jobs(spec, "repeat", in_turn([(e.start, e.actions) for e in episodes]), workers):
             results[number] = result
             progress.update(1, success=f"{sum(r.success for r in results.values())}/{len(results)}")
     return [results[number] for number in range(len(episodes))]

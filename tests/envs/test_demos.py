@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from envs import demo_file, demos, starts
+from envs import demo_file, demos, jobs, starts
 from envs.experts import LiftExpert, expert_for
 from envs.robosuite_engine import RobosuiteEngine
 from envs.seat import Demonstration, Seat
@@ -52,7 +52,7 @@ def pool(lift: RobosuiteEngine) -> Inline:
 def made(pool: Inline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demos") / "lift.hdf5"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demos, "make_pool", lambda *_, **__: pool)
+        patch.setattr(jobs, "make_pool", lambda *_, **__: pool)
         demos.generate(EnvSpec(), EPISODES, 1, 3, out, **OPTIONS)
     return out
 
@@ -110,7 +110,7 @@ def test_a_killed_generation_continues_where_it_was(
     made: Path, pool: Inline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "again.hdf5"
-    monkeypatch.setattr(demos, "make_pool", lambda *_, **__: pool)
+    monkeypatch.setattr(jobs, "make_pool", lambda *_, **__: pool)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
