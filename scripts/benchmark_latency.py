@@ -159,19 +159,18 @@ def exported(policy: Policy) -> Iterator[Method]:
 
 def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32") -> Iterator[Method]:
     """ONNX Runtime on the processor."""
-    traced = int8.with_products(policy) if precision == "int8" else policy
     backend = "onnxruntime" if precision == "float32" else f"onnxruntime, {precision}"
     inputs = inputs_of(policy)
     for nfe in FEW:
         file = folder / f"{precision}_{nfe}.onnx"
-        graphs.write_onnx(graphs.trace(traced, nfe, 1), file)
+        graphs.write_onnx(graphs.trace(policy, nfe, 1), file)
         if precision == "int8":
             int8.quantise(file)
         runtime = exports.OnnxPolicy(
             file, policy.schema, policy.horizons, policy.action_size, nfe, batch=1, threads=threads
         )
         yield Method(backend, f"{nfe} NFE", lambda runtime=runtime: runtime.infer(inputs))  # type: ignore[misc]
-    yield from with_diffusion(policy, backend, onnx_step(traced, folder / f"{precision}_step.onnx", threads, precision))
+    yield from with_diffusion(policy, backend, onnx_step(policy, folder / f"{precision}_step.onnx", threads, precision))
 
 
 def onnx_step(policy: Policy, file: Path, threads: int, precision: str) -> VelocityNet:

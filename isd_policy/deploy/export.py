@@ -46,9 +46,7 @@ def random_inputs(policy: Policy, count: int, seed: int = 0) -> Inputs:
     return Inputs({key: np.ascontiguousarray(value) for key, value in obs.items()}, noise)
 
 
-def largest_differences(
-    policy: Policy, graphs: Mapping[str, Graph], nfe: int, count: int = OBSERVATIONS
-) -> dict[str, float]:
+def largest_differences(policy: Policy, graphs: Mapping[str, Graph], nfe: int, count: int) -> dict[str, float]:
     """Of each graph's actions from the policy's over `count` random observations, in half ranges of the actions."""
     inputs = random_inputs(policy, count)
     low, high = policy.actions.bounds(policy.normaliser.action.low.cpu(), policy.normaliser.action.high.cpu())
@@ -90,7 +88,7 @@ def write_export(
     policy = load_policy(bundle)
 
     def fill(folder: Path) -> dict[str, object]:
-        program = graphs.trace(int8.with_products(policy) if precision == "int8" else policy, nfe, batch)
+        program = graphs.trace(policy, nfe, batch)
         written: dict[str, Graph] = {}
         if "onnx" in formats:
             graphs.write_onnx(program, file := folder / exports.ONNX)
@@ -101,7 +99,7 @@ def write_export(
         if "program" in formats:
             graphs.write_program(program, file := folder / exports.PROGRAM)
             written["program"] = program_graph(file, batch)
-        difference = largest_differences(policy, written, nfe)
+        difference = largest_differences(policy, written, nfe, OBSERVATIONS)
         if (worst := max(difference.values())) > TOLERANCES[precision]:
             raise RuntimeError(f"The graphs differ from the policy by {worst:.1e} half ranges; nothing is written.")
         settings = {"nfe": nfe, "batch": batch, "precision": precision, "action_size": policy.action_size}

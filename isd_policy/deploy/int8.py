@@ -1,111 +1,133 @@
 """Weights of eight bits for the processor: a quarter of the memory to read, which is what a call of one row waits for.
 
 ONNX Runtime computes matrix products of bytes fast and convolutions of bytes slowly, so convolutions along the chunk
-are first written as matrix products.
+are first written as matrix products, in the graph itself.
 """
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+import numpy as np
 
 from isd_core.errors import InputError
-from isd_policy.policy import Policy
-
-
-class Linear(nn.Module):
-    """A linear layer with its weight as the right factor, [in, out]: two calls of the network may share it."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(layer.weight.detach().T.contiguous())
-        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., in] -> [..., out]."""
-        y = x @ self.weight
-        return y if self.bias is None else y + self.bias
-
-
-class Product(nn.Module):
-    """A convolution along the last axis of [B, C, 1, T] as one matrix product of [B, T', kernel * C].
-
-    spread: a transposed convolution first puts so many minus one zeros between two steps; pad: (left, right) zeros.
-    """
-
-    def __init__(self, kernel: Tensor, bias: Tensor | None, stride: int, spread: int, pad: tuple[int, int]) -> None:
-        """kernel: [C_out, C_in, k]."""
-        super().__init__()
-        self.width, self.stride, self.spread, self.pad = kernel.shape[-1], stride, spread, pad
-        self.weight = nn.Parameter(kernel.permute(2, 1, 0).flatten(0, 1).contiguous())
-        self.bias = None if bias is None else nn.Parameter(bias.clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C_in, 1, T] -> [B, C_out, 1, T']."""
-        x = x.squeeze(2).transpose(1, 2)  # [B, T, C_in]
-        if self.spread > 1:
-            apart = torch.cat([x, *[torch.zeros_like(x)] * (self.spread - 1)], dim=-1)
-            x = apart.reshape(x.shape[0], self.spread * x.shape[1], x.shape[2])[:, : 1 - self.spread]
-        x = F.pad(x, (0, 0, *self.pad))
-        steps = (x.shape[1] - self.width) // self.stride + 1
-        last = (steps - 1) * self.stride + 1
-        seen = torch.cat([x[:, i : i + last : self.stride] for i in range(self.width)], dim=-1)
-        y = seen @ self.weight
-        return (y if self.bias is None else y + self.bias).transpose(1, 2).unsqueeze(2)
-
-
-def product_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Product:
-    """The same map as a `Product`; `InputError` for a convolution that is not along the last axis alone."""
-    (height, width), stride, padding = layer.kernel_size, layer.stride[1], layer.padding[1]
-    if height != 1 or layer.groups != 1 or set(layer.dilation) != {1} or set(layer.output_padding) != {0}:
-        raise InputError(f"precision=int8 knows convolutions along the chunk, not {layer}.")
-    weight = layer.weight.detach()[:, :, 0]
-    bias = None if layer.bias is None else layer.bias.detach()
-    if isinstance(layer, nn.ConvTranspose2d):
-        edge = width - 1 - int(padding)
-        return Product(weight.transpose(0, 1).flip(-1), bias, 1, int(stride), (edge, edge))
-    return Product(weight, bias, int(stride), 1, (int(padding), int(padding)))
-
-
-def with_products(policy: Policy) -> Policy:
-    """A copy of the policy whose network computes its convolutions and linear layers as plain matrix products."""
-    policy = copy.deepcopy(policy)
-    for name, layer in list(policy.net.named_modules()):
-        parent, _, own = name.rpartition(".")
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            setattr(policy.net.get_submodule(parent), own, product_of(layer))
-        elif isinstance(layer, nn.Linear):
-            setattr(policy.net.get_submodule(parent), own, Linear(layer))
-    return policy
 
 
 def quantise(file: Path) -> None:
-    """Rewrites an ONNX file: the weights of its matrix products become bytes, with one scale a column.
+    """Rewrites an ONNX file with fixed shapes: the weights of its products become bytes, with one scale a column.
 
     What they are multiplied with is brought to bytes at each product, with one scale for a whole call, so that the rows
-    of a call depend on each other a little.
+    of a call would depend on each other a little.
     """
     try:
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic, shape_inference
     except ImportError as error:
-        raise InputError(
-            f"precision=int8 needs the extra [export] ({error}): pip install 'isd-flow[export]'."
-        ) from error
-    model = onnx.load(file)
-    del model.graph.value_info[:]  # the exporter's shapes, which quantisation changes
-    onnx.save(model, file)
+        raise InputError(f"precision=int8 needs the extra [export] ({error}).") from error
+    onnx.save(in_products(onnx.load(file)), file)
     shape_inference.quant_pre_process(file, file, skip_optimization=True, skip_symbolic_shape=True)
     quantize_dynamic(
         file,
         file,
-        op_types_to_quantize=["MatMul", "Gemm"],
+        op_types_to_quantize=["MatMul"],
         weight_type=QuantType.QInt8,
         per_channel=True,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         reduce_range=True,  # seven bits: sums of two products of eight overflow on processors without VNNI
     )
+
+
+def in_products(model: Any) -> Any:
+    """The same graph with its convolutions along the last axis, and its linear layers, as matrix products."""
+    rewriter = _Rewriter(model)
+    nodes = [new for node in model.graph.node for new in rewriter.nodes(node)]
+    del model.graph.node[:], model.graph.value_info[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(rewriter.added.values())
+    return model
+
+
+def taps(steps: int, kernel: int, stride: int, padding: int, transposed: bool) -> np.ndarray:
+    """Which of `steps` inputs each tap of each output of a convolution reads, [outputs, kernel]; `steps` for a zero."""
+    if transposed:
+        outputs = (steps - 1) * stride - 2 * padding + kernel
+        reach = np.arange(outputs)[:, None] + padding - np.arange(kernel)
+        source = np.where(reach % stride == 0, reach // stride, -1)
+    else:
+        outputs = (steps + 2 * padding - kernel) // stride + 1
+        source = np.arange(outputs)[:, None] * stride + np.arange(kernel) - padding
+    return np.where((source >= 0) & (source < steps), source, steps)
+
+
+class _Rewriter:
+    """Replaces nodes of a graph one by one. added: the new constants, by name, so that two nodes may share them."""
+
+    def __init__(self, model: Any) -> None:
+        from onnx import helper, numpy_helper
+
+        self.helper, self.numpy = helper, numpy_helper
+        self.weights = {constant.name: constant for constant in model.graph.initializer}
+        values = [*model.graph.value_info, *model.graph.input]
+        self.shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+        self.added: dict[str, Any] = {}
+
+    def nodes(self, node: Any) -> Iterator[Any]:
+        """What stands for a node: itself, or the nodes of its product."""
+        given = {attribute.name: self.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        if node.op_type in ("Conv", "ConvTranspose") and self._along_the_chunk(node, given):
+            yield from self._convolution(node, given)
+        elif node.op_type == "Gemm" and node.input[1] in self.weights and not given.get("transA"):
+            yield from self._linear(node, bool(given.get("transB")))
+        else:
+            yield node
+
+    def _along_the_chunk(self, node: Any, given: dict[str, Any]) -> bool:
+        kernel, ones = self.numpy.to_array(self.weights[node.input[1]]).shape, ([1, 1], None)
+        return (
+            len(kernel) == 4
+            and kernel[2] == 1
+            and given.get("group", 1) == 1
+            and given.get("dilations") in ones
+            and not any(given.get("output_padding", ()))
+        )
+
+    def _linear(self, node: Any, transposed: bool) -> Iterator[Any]:
+        """x W (+ b)."""
+        weight = self.numpy.to_array(self.weights[node.input[1]])
+        right = self._constant(f"{node.input[1]}_right", weight.T if transposed else weight)
+        yield from self._product(node, node.input[0], right, node.output[0])
+
+    def _convolution(self, node: Any, given: dict[str, Any]) -> Iterator[Any]:
+        """[B, C, 1, T]: channels last, the inputs of every output side by side, one product, channels first again."""
+        name, transposed = node.output[0], node.op_type == "ConvTranspose"
+        weight = self.numpy.to_array(self.weights[node.input[1]])[
+            :, :, 0
+        ]  # [C_out, C_in, k], transposed [C_in, C_out, k]
+        right = weight.transpose(2, 0, 1) if transposed else weight.transpose(2, 1, 0)  # [k, C_in, C_out]
+        index = taps(self.shapes[node.input[0]][3], len(right), given["strides"][1], given["pads"][1], transposed)
+        flat = self._constant(f"{node.input[1]}_right", right.reshape(-1, right.shape[2]))
+        make = self.helper.make_node
+        yield make("Transpose", [node.input[0]], [f"{name}_last"], perm=[0, 2, 3, 1])  # [B, 1, T, C_in]
+        pads = self._constant("one_zero_step", np.array([0, 0, 0, 0, 0, 0, 1, 0]))
+        yield make("Pad", [f"{name}_last", pads], [f"{name}_padded"])
+        taken = self._constant(f"{name}_taps", index.reshape(-1))
+        yield make("Gather", [f"{name}_padded", taken], [f"{name}_taken"], axis=2)
+        shape = self._constant(f"{name}_shape", np.array([0, 1, len(index), right.shape[0] * right.shape[1]]))
+        yield make("Reshape", [f"{name}_taken", shape], [f"{name}_seen"])
+        yield from self._product(node, f"{name}_seen", flat, f"{name}_product")
+        yield make("Transpose", [f"{name}_product"], [name], perm=[0, 3, 1, 2])
+
+    def _product(self, node: Any, left: str, right: str, out: str) -> Iterator[Any]:
+        """left right (+ the node's bias)."""
+        make = self.helper.make_node
+        bias = node.input[2] if len(node.input) > 2 else ""
+        yield make("MatMul", [left, right], [f"{out}_plain" if bias else out], name=f"{out}_matmul")
+        if bias:
+            yield make("Add", [f"{out}_plain", bias], [out])
+
+    def _constant(self, name: str, values: np.ndarray) -> str:
+        if name not in self.added:
+            self.added[name] = self.numpy.from_array(np.ascontiguousarray(values), name)
+        return name
