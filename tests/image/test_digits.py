@@ -119,7 +119,8 @@ def test_a_further_average_can_be_sampled(train_digits, sample_digits, tmp_path)
 
 def test_the_guidance_interval_is_an_input_of_sampling(train_digits, sample_digits, tmp_path):
     network = ["network=in_context_xl1", "network.context_from=0", "guidance=interval", "grids=null"]
-    assert train_digits(tmp_path / "run", 3, *network, "trainer.ema.maximum=0.0", "trainer.warmup=0") == 0
+    quick = ["trainer.ema.maximum=0.0", "trainer.warmup=0", "trainer.optimizer.lr=0.01"]
+    assert train_digits(tmp_path / "run", 12, *network, *quick) == 0
     drawn = {}
     for omega in (1.0, 4.0):
         out = tmp_path / f"{omega}.npz"
