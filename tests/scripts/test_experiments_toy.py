@@ -1,6 +1,7 @@
 """The two-dimensional experiment: its cells, its gates, and sentences that follow the numbers."""
 
 import copy
+import json
 import os
 import sys
 from dataclasses import replace
@@ -68,6 +69,16 @@ def test_distillation_without_its_teacher_is_refused(tmp_path):
 def test_a_cell_depends_on_its_seed_alone(tmp_path):
     first, again, other = (train(replace(TINY, seed=seed), tmp_path)["curve"][-1]["residual"] for seed in (0, 0, 1))
     assert first == again != other
+
+
+def test_samples_too_large_for_their_distances_have_none(tmp_path):
+    setup = build(TINY, 1, tmp_path)
+    with torch.no_grad():
+        list(setup.net.parameters())[-1].copy_(torch.tensor([1e25, -1e25]))  # the bias of F
+    result = toy_cells.measure(setup, "modes")
+    assert result["far"]["1"] == 1
+    assert result["energy"]["1"] is None
+    json.dumps(result, allow_nan=False)
 
 
 def test_a_training_that_leaves_the_numbers_is_recorded_as_diverged(tmp_path):
