@@ -1,6 +1,6 @@
 """The latency of a policy call: backends, network calls and precisions, against diffusion of the same network.
 
-    python scripts/benchmark_latency.py                               (the 4M and the 66M U-Net, about six minutes)
+    python scripts/benchmark_latency.py                               (the 4M and the 66M U-Net, about ten minutes)
     python scripts/benchmark_latency.py --networks unet1d --seconds 1
     python scripts/benchmark_latency.py --device cuda                 (compiled with CUDA graphs)
 
@@ -33,6 +33,7 @@ from isd_core.config import instantiate
 from isd_core.errors import InputError
 from isd_core.files import atomic_write, write_json
 from isd_core.network import Cond, VelocityNet
+from isd_core.progress import Progress
 from isd_core.sampling import Sampler
 from isd_policy.acting import Call, Inputs
 from isd_policy.build import build_policy
@@ -45,8 +46,8 @@ OBSERVATIONS = {"object": 10, "robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0
 ACTION = 7
 FEW = (1, 2, 4)
 RUNS = 3
-MOST_CALLS, FEWEST_CALLS = 400, 5
-WARM_UP = 3
+MOST_CALLS, FEWEST_CALLS = 400, 3
+WARM_UP = 2
 TARGETS_MS = {"unet1d": 5.0, "unet1d_published": 25.0}
 """p99 of a call with one network evaluation in the best backend."""
 
@@ -222,7 +223,7 @@ def percentiles(call: Callable[[], Any], seconds: float) -> tuple[float, float]:
     return float(p50), float(p99)
 
 
-def measure(methods: Sequence[Method], seconds: float) -> list[dict[str, Any]]:
+def measure(methods: Sequence[Method], seconds: float, label: str = "latency") -> list[dict[str, Any]]:
     """Three runs over all methods, each cell beside a reference product; rows with every run and their best."""
     a = torch.rand(512, 512)
     for method in methods:
@@ -232,11 +233,12 @@ def measure(methods: Sequence[Method], seconds: float) -> list[dict[str, Any]]:
     gc.collect()
     gc.disable()
     try:
-        for _ in range(RUNS):
-            for method, row in zip(methods, rows, strict=True):
+        with Progress(RUNS * len(methods), label, "cell") as bar:
+            for method, row in RUNS * list(zip(methods, rows, strict=True)):
                 reference, _ = percentiles(lambda: a @ a, min(seconds, 0.2))
                 p50, p99 = percentiles(method.call, seconds)
                 row["runs"].append({"p50": p50, "p99": p99, "reference_ms": reference})
+                bar.update(1, backend=method.backend, method=method.name)
     finally:
         gc.enable()
     for row in rows:
@@ -260,7 +262,7 @@ def benchmark(network: str, device: str, threads: int, seconds: float) -> dict[s
     policy = policy_of(network, device)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rows = measure(list(methods_of(policy, Path(folder), threads)), seconds)
+        rows = measure(list(methods_of(policy, Path(folder), threads)), seconds, network)
     return {
         "parameters": sum(parameter.numel() for parameter in policy.net.parameters()),
         "rows": rows,

@@ -6,7 +6,8 @@
 
 Every engine executes the same actions from the same start: those of the scripted expert where there is one, small
 random ones elsewhere. "Physics alone" is mj_step1 and mj_step2 from the recorded states under the recorded controls.
-Times are the best of several turns, taken one engine after the other.
+Times are the best of several turns, taken one engine after the other. Two threads gain what the machine's second core
+gives, so that physics alone in two threads stands beside.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +89,11 @@ def physics_alone(engine: CompiledEngine, start: dict[str, Any], actions: np.nda
     return measure
 
 
-def two_threads(spec: EnvSpec, start: dict[str, Any], actions: np.ndarray, turns: int) -> float:
-    """Throughput of two engines in two threads over that of one."""
-    engines = [CompiledEngine(spec), CompiledEngine(spec)]
-
-    def work(engine: CompiledEngine) -> None:
-        for _ in range(4):
-            engine.reset_to(start)
-            engine.run(actions, until_success=False)
+def two_threads(works: Sequence[Callable[[], float]], turns: int) -> float:
+    """Throughput of two pieces of work in two threads over that of one, in turn."""
 
     def seconds(count: int) -> float:
-        threads = [threading.Thread(target=work, args=(engine,)) for engine in engines[:count]]
+        threads = [threading.Thread(target=lambda work=work: [work() for _ in range(4)]) for work in works[:count]]
         began = time.perf_counter()
         for thread in threads:
             thread.start()
@@ -105,7 +101,9 @@ def two_threads(spec: EnvSpec, start: dict[str, Any], actions: np.ndarray, turns
             thread.join()
         return time.perf_counter() - began
 
-    return 2 * best(turns, lambda: seconds(1)) / best(turns, lambda: seconds(2))
+    pairs = [(seconds(1), seconds(2)) for _ in range(turns)]
+    one, two = (min(column) for column in zip(*pairs, strict=True))
+    return 2 * one / two
 
 
 def resets(engine: CompiledEngine | RobosuiteEngine, count: int) -> float:
@@ -142,6 +140,9 @@ def measure_task(task: str, seed: int, turns: int) -> dict[str, Any]:
             if name != "robosuite" or turn < 2:
                 seconds[name] = min(seconds[name], measure())
     hard, cheap = resets(reference, 3), resets(exact, 20)
+    other = CompiledEngine(fast.spec)
+    rollouts_of_two = [partial(timed, engine, start, actions) for engine in (fast, other)]
+    physics_of_two = [physics, physics_alone(other, start, actions)]
     reference.close()
     return {
         "steps": len(actions),
@@ -150,7 +151,8 @@ def measure_task(task: str, seed: int, turns: int) -> dict[str, Any]:
         "fast_over_robosuite": seconds["robosuite"] / seconds["fast"],
         "fast_over_physics": seconds["fast"] / seconds["physics"],
         "exact_over_physics": seconds["exact"] / seconds["physics"],
-        "two_threads": two_threads(replace(spec, mode="fast"), start, actions, max(2, turns // 2)),
+        "two_threads": two_threads(rollouts_of_two, turns),
+        "two_threads_physics": two_threads(physics_of_two, turns),
         "reset_ms": {"robosuite": 1e3 * hard, "compiled": 1e3 * cheap},
         "reset_ratio": hard / cheap,
         "bit_equal": verdict.equal,
@@ -242,7 +244,7 @@ def table(tasks: dict[str, dict[str, Any]]) -> str:
     """A Markdown table."""
     lines = [
         "| task | robosuite, ms/step | exact | fast | physics alone | exact / robosuite | fast / robosuite "
-        "| fast : physics | 2 threads | reset, ms | bit-equal |",
+        "| fast : physics | 2 threads (physics alone) | reset, ms | bit-equal |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in tasks.items():
@@ -250,7 +252,7 @@ def table(tasks: dict[str, dict[str, Any]]) -> str:
         lines.append(
             f"| {TASKS[name].title} | {ms['robosuite']:.2f} | {ms['exact']:.2f} | {ms['fast']:.2f} "
             f"| {ms['physics']:.2f} | {row['exact_over_robosuite']:.1f}x | {row['fast_over_robosuite']:.1f}x "
-            f"| {row['fast_over_physics']:.2f} | {row['two_threads']:.2f}x "
+            f"| {row['fast_over_physics']:.2f} | {row['two_threads']:.2f}x ({row['two_threads_physics']:.2f}x) "
             f"| {row['reset_ms']['robosuite']:.0f} -> {row['reset_ms']['compiled']:.2f} ({row['reset_ratio']:.0f}x) "
             f"| {equal} |"
         )
@@ -272,7 +274,10 @@ def missed(tasks: dict[str, dict[str, Any]]) -> list[str]:
         if row["reset_ratio"] < 100:
             found.append(f"{TASKS[name].title}: reset {row['reset_ratio']:.0f}x (target 100x)")
         if row["two_threads"] < 1.8:
-            found.append(f"{TASKS[name].title}: two threads {row['two_threads']:.2f}x (target 1.8x)")
+            found.append(
+                f"{TASKS[name].title}: two threads {row['two_threads']:.2f}x (target 1.8x; physics alone "
+                f"{row['two_threads_physics']:.2f}x)"
+            )
     return found
 
 
