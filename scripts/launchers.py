@@ -86,7 +86,8 @@ def _ray(run: Run[T], pieces: Sequence[T], jobs: int, folder: Path) -> Iterator[
         import ray
     except ImportError as error:
         raise InputError("The launcher ray needs its package: pip install 'isd-flow[ray]'.") from error
-    if not ray.is_initialized():
+    started = not ray.is_initialized()
+    if started:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(include_dashboard=False, log_to_driver=False)
     share = max(1, int(ray.cluster_resources().get("CPU", 1)) // jobs)
@@ -96,11 +97,15 @@ def _ray(run: Run[T], pieces: Sequence[T], jobs: int, folder: Path) -> Iterator[
         run(piece)
 
     remote = ray.remote(num_cpus=share, max_retries=2)(task).options(runtime_env={"env_vars": variables})
-    pending = {remote.remote(piece): piece for piece in pieces}
-    while pending:
-        done, _ = ray.wait(list(pending))
-        ray.get(done[0])
-        yield pending.pop(done[0])
+    try:
+        pending = {remote.remote(piece): piece for piece in pieces}
+        while pending:
+            done, _ = ray.wait(list(pending))
+            ray.get(done[0])
+            yield pending.pop(done[0])
+    finally:
+        if started:
+            ray.shutdown()
 
 
 LAUNCHERS = {"local": _local, "submitit": _submitit, "ray": _ray}
