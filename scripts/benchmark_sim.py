@@ -43,11 +43,6 @@ OTHER_TARGET = 3.0
 PHYSICS_TARGET = 1.15
 
 
-def best(turns: int, function: Callable[[], float]) -> float:
-    """The smallest of several measurements (s)."""
-    return min(function() for _ in range(turns))
-
-
 def example_actions(task: str, seed: int) -> tuple[dict[str, Any], np.ndarray]:
     """A start, and actions [n, Da] from it."""
     n = STEPS[task]
@@ -90,7 +85,7 @@ def physics_alone(engine: CompiledEngine, start: dict[str, Any], actions: np.nda
 
 
 def two_threads(works: Sequence[Callable[[], float]], turns: int) -> float:
-    """Throughput of two pieces of work in two threads over that of one, in turn."""
+    """Throughput of two pieces of work in two threads over that of one: the best of turns of either."""
 
     def seconds(count: int) -> float:
         threads = [threading.Thread(target=lambda work=work: [work() for _ in range(4)]) for work in works[:count]]

@@ -195,7 +195,7 @@ def measure(setup: Setup, name: str) -> dict[str, Any]:
         samples = setup.sampler(setup.net, noise, nfe, {})
         whole = bool(torch.isfinite(samples).all())
         lying = metrics.modes(samples, data, FAR, GROUPS) if whole else None
-        result["energy"][str(nfe)] = metrics.finite(metrics.energy_distance(samples, real, within)) if whole else None
+        result["energy"][str(nfe)] = metrics.finite(metrics.energy_distance(samples, real, within))
         result["far"][str(nfe)] = lying.far if lying else None
         result["masses"][str(nfe)] = lying.masses if lying else None
         result["std"][str(nfe)] = metrics.finite(float(samples.std(0).mean()))

@@ -24,7 +24,8 @@ class Recording:
     def infer(self, inputs):
         self.entered.set()
         if self.seconds is not None:
-            return time.sleep(self.seconds(len(inputs.noise)))
+            time.sleep(self.seconds(len(inputs.noise)))  # the real answer would add its own time to what is measured
+            return None
         self.gate.wait(10)
         self.batches.append(len(inputs.noise))
         if (inputs.obs["object"][:, -1, 0] == 13).any():
