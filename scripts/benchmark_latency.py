@@ -1,6 +1,6 @@
 """The latency of a policy call: backends, network calls and precisions, against diffusion of the same network.
 
-    python scripts/benchmark_latency.py                               (the 4M and the 66M U-Net, about ten minutes)
+    python scripts/benchmark_latency.py                               (the 4M and the 66M U-Net, about 20 minutes)
     python scripts/benchmark_latency.py --networks unet1d --seconds 1
     python scripts/benchmark_latency.py --device cuda                 (compiled with CUDA graphs)
 
