@@ -299,16 +299,20 @@ def main() -> None:
         "machine": parity.machine() | {"cores": os.cpu_count(), "load": os.getloadavg()[0]},
     }
     count = 20 if options.quick else 200
-    content["demonstrations"] = {
-        task: {"count": count, "seconds": demonstrations(task, count, options.seed)}
-        for task in options.tasks
-        if task in EXPERTS
-    }
+    experts = [task for task in options.tasks if task in EXPERTS]
+    content["demonstrations"] = {}
+    for task in experts:
+        content["demonstrations"][task] = {"count": count, "seconds": demonstrations(task, count, options.seed)}
+    files.write_json(options.out, content)
     if options.full:
-        content["verdicts"] = {task: verdicts(task, options.seed, 2) for task in options.tasks}
+        content["verdicts"] = {}
+        for task in options.tasks:
+            content["verdicts"][task] = verdicts(task, options.seed, 2)
+            files.write_json(options.out, content)
+            print(f"compared {TASKS[task].title} ({time.perf_counter() - began:.0f} s)", flush=True)
     if options.checkpoint:
         content["evaluation"] = policy_evaluation(options.checkpoint, options.episodes, 2)
-    files.write_json(options.out, content)
+        files.write_json(options.out, content)
     report(content, options.out)
 
 
