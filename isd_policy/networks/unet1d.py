@@ -25,11 +25,29 @@ def conv(size_in: int, size_out: int, kernel: int, stride: int = 1) -> nn.Conv2d
     return nn.Conv2d(size_in, size_out, (1, kernel), (1, stride), (0, kernel // 2))
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation of [B, C, ...], written out where torch.compile traces it.
+
+    torch 2.15 cannot trace the forward derivative of its own operator (an assertion on inference mode fails), and then
+    hands out a loss without gradient.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, ...] -> the same shape."""
+        if not torch.compiler.is_dynamo_compiling() or torch.compiler.is_exporting():
+            return super().forward(x)
+        groups = x.unflatten(1, (self.num_groups, -1)).to(torch.promote_types(x.dtype, torch.float32))
+        variance, mean = torch.var_mean(groups, dim=tuple(range(2, groups.ndim)), correction=0, keepdim=True)
+        normal = ((groups - mean) * torch.rsqrt(variance + self.eps)).flatten(1, 2)
+        shape = (-1, *[1] * (x.ndim - 2))
+        return normal * self.weight.view(shape) + self.bias.view(shape)
+
+
 class ConvBlock(nn.Sequential):
     """Convolution, GroupNorm, activation: [B, C_in, 1, T] -> [B, C_out, 1, T]."""
 
     def __init__(self, size_in: int, size_out: int, kernel: int, groups: int, activation: type[nn.Module]) -> None:
-        super().__init__(conv(size_in, size_out, kernel), nn.GroupNorm(groups, size_out), activation())
+        super().__init__(conv(size_in, size_out, kernel), GroupNorm(groups, size_out), activation())
 
 
 class ResidualBlock(nn.Module):
