@@ -16,6 +16,7 @@ Row = dict[str, Any]
 GATES = {"fall": 10.0, "energy": 0.02, "far": 0.25}
 FLAT = 0.7  # of the data's standard deviation: a map whose one-step samples spread less counts as flat
 MARGIN = 2.0  # a ratio of two means below it is not called a difference, whatever the spread
+BLOWN_UP = 1e3  # times another L_ED: no comparison any more
 
 
 def summary(records: Records) -> list[Row]:
@@ -251,6 +252,8 @@ def _paths(rows: Sequence[Row], method: str, data: str) -> str:
         return ""
     if curved["residual"] is None or linear["residual"] is None:
         return f"`{method}`: {'trigonometric' if curved['residual'] is None else 'linear'} diverged, the other did not."
+    if curved["residual"].mean > BLOWN_UP * linear["residual"].mean:
+        return f"`{method}` on the trigonometric path blew up: L_ED {curved['residual']}, not {linear['residual']}."
     return (
         f"`{method}` on the trigonometric path instead of the linear one: L_ED {curved['residual']} "
         f"({_times(curved, linear, 'residual')}); energy distance at 1 NFE {curved['energy_1']} "
@@ -261,10 +264,11 @@ def _paths(rows: Sequence[Row], method: str, data: str) -> str:
 def _best(rows: Sequence[Row]) -> str:
     isd = next((row for row in rows if row["label"] == "isd"), None)
     others = [row for row in rows if row["label"] != "isd" and row["residual"] is not None]
-    if isd is None or isd["residual"] is None or not others:
+    titles = {"residual": "L_ED", "energy_1": "energy distance at 1 NFE", "energy_8": "at 8 NFE"}
+    if isd is None or not others or any(isd[key] is None for key in titles):
         return ""
     said = []
-    for key, title in (("residual", "L_ED"), ("energy_1", "energy distance at 1 NFE"), ("energy_8", "at 8 NFE")):
+    for key, title in titles.items():
         better = [r for r in others if r[key] is not None and r[key].mean < isd[key].mean]
         better.sort(key=lambda row: row[key].mean)
         names = ", ".join(f"`{row['label']}` {row[key]}{'' if row['seeds'] > 1 else '*'}" for row in better[:4])
@@ -274,7 +278,7 @@ def _best(rows: Sequence[Row]) -> str:
 
 def _proxy(rows: Sequence[Row]) -> str:
     within = [f"`{row['label']}` {_pair(row['correlation'])}" for row in rows if row["correlation"]["all_1"]]
-    ends = [row for row in rows if row["residual"] is not None and row["energy_1"] is not None]
+    ends = [row for row in rows if all(row[key] is not None for key in ("residual", "energy_1", "energy_8"))]
     across = [
         rank_correlation([r["residual"].mean for r in ends], [r[f"energy_{nfe}"].mean for r in ends]) for nfe in (1, 8)
     ]

@@ -219,6 +219,13 @@ def test_divergence_with_s_at_zero_is_said():
 
 
 @pytest.mark.usefixtures("known_truth")
+def test_a_path_that_blows_up_is_said_even_where_its_samples_have_no_distance():
+    curved = record("isd, trigonometric", residual=1e12)
+    curved["result"]["curve"][-1]["energy"]["8"] = None
+    assert "`isd` on the trigonometric path blew up" in said(record("isd"), record("direct"), curved)
+
+
+@pytest.mark.usefixtures("known_truth")
 def test_methods_better_than_isd_are_named():
     text = said(record("isd", residual=0.1), record("direct", residual=0.05))
     assert "L_ED (.100): `direct` .050*" in text
