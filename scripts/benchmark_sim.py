@@ -299,10 +299,11 @@ def main() -> None:
         "machine": parity.machine() | {"cores": os.cpu_count(), "load": os.getloadavg()[0]},
     }
     count = 20 if options.quick else 200
-    experts = [task for task in options.tasks if task in EXPERTS]
-    content["demonstrations"] = {}
-    for task in experts:
-        content["demonstrations"][task] = {"count": count, "seconds": demonstrations(task, count, options.seed)}
+    content["demonstrations"] = {
+        task: {"count": count, "seconds": demonstrations(task, count, options.seed)}
+        for task in options.tasks
+        if task in EXPERTS
+    }
     files.write_json(options.out, content)
     if options.full:
         content["verdicts"] = {}
