@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from isd_core.embedding import TimeEmbedding
 from isd_core.errors import InputError
+from isd_core.normalisation import replace_group_norms
 from isd_image.networks.dit import labels_of
 from isd_image.networks.layers import LabelEmbedding
 
@@ -59,6 +60,7 @@ class UNet(nn.Module):
             norm_num_groups=min(32, widths[0] // 4),
             class_embed_type="identity",
         )
+        replace_group_norms(network)
         self.network = network
         width = 4 * widths[0]
         self.time = TimeEmbedding(width, max_frequency=max_frequency, features=features, clock=clock)

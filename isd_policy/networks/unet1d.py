@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from isd_core.embedding import TimeEmbedding
 from isd_core.errors import InputError
 from isd_core.network import Cond
+from isd_core.normalisation import GroupNorm
 from isd_policy.networks.interval import GUIDANCE, interval
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"mish": nn.Mish, "silu": nn.SiLU}
@@ -23,24 +24,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"mish": nn.Mish, "silu": nn.SiLU}
 def conv(size_in: int, size_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     """A convolution along the chunk that keeps its length (divided by `stride`)."""
     return nn.Conv2d(size_in, size_out, (1, kernel), (1, stride), (0, kernel // 2))
-
-
-class GroupNorm(nn.GroupNorm):
-    """Group normalisation of [B, C, ...], written out where torch.compile traces it.
-
-    torch 2.15 cannot trace the forward derivative of its own operator (an assertion on inference mode fails), and then
-    hands out a loss without gradient.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, ...] -> the same shape."""
-        if not torch.compiler.is_dynamo_compiling() or torch.compiler.is_exporting():
-            return super().forward(x)
-        groups = x.unflatten(1, (self.num_groups, -1)).to(torch.promote_types(x.dtype, torch.float32))
-        variance, mean = torch.var_mean(groups, dim=tuple(range(2, groups.ndim)), correction=0, keepdim=True)
-        normal = ((groups - mean) * torch.rsqrt(variance + self.eps)).flatten(1, 2)
-        shape = (-1, *[1] * (x.ndim - 2))
-        return normal * self.weight.view(shape) + self.bias.view(shape)
 
 
 class ConvBlock(nn.Sequential):
