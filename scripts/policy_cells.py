@@ -56,7 +56,7 @@ class PolicyCell:
 
     data: the demonstrations' file; last: how many of the last checkpoints are evaluated; episodes: starts of the
     reported evaluation, drawn from `seed_of_starts`; select: starts, others than those, on which the best of the
-    checkpoints is chosen at the first of `samplings`.
+    checkpoints is chosen by the cheapest of `samplings`.
     """
 
     task: str
@@ -95,13 +95,14 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
     places = checkpoint.steps(run_dir)[-cell.last :]
     found: dict[str, dict[str, Any]] = {sampling.label: {} for sampling in cell.samplings}
     chosen: dict[int, float] = {}
+    cheapest = min(cell.samplings, key=lambda sampling: sampling.nfe)
     for place in places:
         step = checkpoint.load(place).step
         for sampling in cell.samplings:
             content = _evaluate(cell, place, sampling, "evaluation", cell.episodes, log)
             found[sampling.label][str(step)] = _outcomes(content, sampling)
-        content = _evaluate(cell, place, cell.samplings[0], "selection", cell.select, log)
-        chosen[step] = content["score"][str(cell.samplings[0].nfe)]["mean"]
+        content = _evaluate(cell, place, cheapest, "selection", cell.select, log)
+        chosen[step] = content["score"][str(cheapest.nfe)]["mean"]
     policy = load(run_dir)
     assert isinstance(policy, Policy)
     return {
