@@ -38,6 +38,7 @@ class Row:
     train_seconds: float
     graded: bool
     outcomes: list[bool]
+    scores: list[float]
 
 
 def rows(records: Records) -> list[Row]:
@@ -82,6 +83,7 @@ def _row(task: str, method: str, sampling: str, group: Sequence[Mapping[str, Any
         train_seconds=statistics.fmean(result["train_seconds"] for result in results),
         graded=graded,
         outcomes=[success for outcomes in best for success in outcomes["success"]],
+        scores=[score for outcomes in best for score in outcomes["score"]],
     )
 
 
@@ -96,7 +98,8 @@ def markdown(found: Sequence[Row], records: Records, about: str) -> str:
         f"same for all; `last` is the mean over the last {settings['last']} checkpoints, `best` one of them chosen on "
         f"{settings['select']} other starts. Cap {protocol['max_steps']} steps or the task's own; sampler starts from "
         f"{protocol['sampler_start']}; EMA weights; {protocol['environment']['engine']} engine, "
-        f"{protocol['environment']['mode']} mode. Milliseconds are a policy call of one robot on one thread. {about}.",
+        f"{protocol['environment']['mode']} mode. Milliseconds are a policy call of one robot on one thread. {about}, "
+        f"mujoco {first['versions']['mujoco']}, robosuite {first['versions']['robosuite']}.",
     ]
     for task in dict.fromkeys(row.task for row in found):
         chosen = [row for row in found if row.task == task]
@@ -137,14 +140,20 @@ def _reading(chosen: Sequence[Row]) -> list[str]:
     for row in chosen:
         if row is isd or row.method == "isd" or len(row.outcomes) != len(isd.outcomes):
             continue
-        compared = mcnemar(isd.outcomes, row.outcomes)
-        verdict = "different" if compared.different else "not distinguishable"
         slower = row.latency_ms / isd.latency_ms
-        said.append(
-            f"{row.method} {row.sampling} ({verdict}, p = {compared.p_value:.2g}; {slower:.1f} times the latency)"
-        )
-    start = "Successes of iSD at 1 NFE against each other method on the same starts: "
-    return [f"{start}{'; '.join(said)}."] if said else []
+        said.append(f"{row.method} {row.sampling} ({_compared(isd, row)}; {slower:.1f} times the latency)")
+    what = "Scores" if isd.graded else "Successes"
+    return [f"{what} of iSD at 1 NFE against each other method on the same starts: {'; '.join(said)}."] if said else []
+
+
+def _compared(first: Row, second: Row) -> str:
+    """The verdict on two rows of the same starts: McNemar's test, or (graded) the mean difference of the scores."""
+    if first.graded:
+        mean, error = mean_and_error([a - b for a, b in zip(first.scores, second.scores, strict=True)])
+        verdict = "different" if abs(mean) > 2 * error else "not distinguishable"
+        return f"{verdict}, {mean:+.3f} ± {error:.3f}"
+    found = mcnemar(first.outcomes, second.outcomes)
+    return f"{'different' if found.different else 'not distinguishable'}, p = {found.p_value:.2g}"
 
 
 def draw(path: Path, found: Sequence[Row]) -> None:
@@ -170,4 +179,4 @@ def draw(path: Path, found: Sequence[Row]) -> None:
 
 def content(found: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows as JSON has them."""
-    return [{key: value for key, value in asdict(row).items() if key != "outcomes"} for row in found]
+    return [{key: value for key, value in asdict(row).items() if key not in ("outcomes", "scores")} for row in found]

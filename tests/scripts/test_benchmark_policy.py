@@ -68,6 +68,7 @@ def record(method: str, samplings: dict[str, Any], best: int, task: str = "lift"
     return {
         "settings": {"task": task, "method": method, "seed": seed, "words": ["task=lift"], "episodes": 4, "last": 2}
         | {"select": 2, "seed_of_starts": 7},
+        "versions": {"mujoco": "3.3.7", "robosuite": "1.5.2"},
         "result": {
             "best": best,
             "samplings": samplings,
@@ -120,6 +121,16 @@ def test_methods_are_compared_start_by_start() -> None:
     records = {"a": record("isd", isd, 200), "b": record("ddpm", ddpm, 200)}
     text = policy_table.markdown(policy_table.rows(records), records, "here")
     assert "ddpm 100 (different, p = 1.9e-09; 1.0 times the latency)" in text
+
+
+def test_scores_are_compared_start_by_start() -> None:
+    """A difference that is small beside the spread over starts is found, because it is the same at every start."""
+    spread = [0.1 * k for k in range(8)]
+    first = {"1": {"200": outcomes(*[0] * 8, score=tuple(score + 0.1 + 0.001 * score for score in spread))}}
+    second = {"100": {"200": outcomes(*[0] * 8, score=tuple(spread))}}
+    records = {"a": record("isd", first, 200, task="pusht"), "b": record("ddpm", second, 200, task="pusht")}
+    text = policy_table.markdown(policy_table.rows(records), records, "here")
+    assert "ddpm 100 (different, +0.100 ± 0.000; 1.0 times the latency)" in text
 
 
 @pytest.mark.sim
