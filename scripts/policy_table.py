@@ -21,7 +21,7 @@ class Row:
 
     mean: over seeds and the last checkpoints, of success or (graded tasks) score; spread: over seeds, None for one.
     best: of the checkpoint that was chosen on other starts, over seeds; low, high: Wilson's interval of its successes,
-    or (graded) two standard errors around its score.
+    or (graded) two standard errors around its score, within [0, 1].
     """
 
     task: str
@@ -65,7 +65,7 @@ def _row(task: str, method: str, sampling: str, group: Sequence[Mapping[str, Any
     pooled = [value for outcomes in best for value in outcomes[kind]]
     if graded:
         mean, error = mean_and_error(pooled)
-        low, high = mean - 2 * error, mean + 2 * error
+        low, high = max(0.0, mean - 2 * error), min(1.0, mean + 2 * error)
     else:
         low, high = wilson(sum(pooled), len(pooled))
     return Row(
