@@ -21,7 +21,7 @@ from scripts import policy_plan, policy_table
 from scripts.experiments import command
 from scripts.experiments.cells import finished, run_cells
 from scripts.launchers import LAUNCHERS, cores
-from scripts.policy_cells import measure, record
+from scripts.policy_cells import LatencyCell, measure, record, time_calls
 
 PLANS = Path(__file__).resolve().parent / "plans"
 
@@ -40,6 +40,10 @@ def main(flags: argparse.Namespace) -> int:
         if plan.demos:
             run_cells(record, plan.demos, out, 1, "demonstrations")
         records = run_cells(measure, plan.cells, out, flags.workers, "trainings", flags.launcher)
+    timed = [LatencyCell(cell.name, cell.samplings) for cell in plan.cells if cell.name in records]
+    latencies = run_cells(time_calls, timed, out, 1, "latencies")
+    for cell in timed:
+        records[cell.run]["result"]["latency_ms"] = latencies[cell.name]["result"]
     about = command.machine()
     found = policy_table.rows(records)
     text = policy_table.markdown(found, records, command.described(about))

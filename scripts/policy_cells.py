@@ -77,6 +77,19 @@ class PolicyCell:
         return re.sub(r"\W+", "_", f"{self.task}-{self.method}-seed{self.seed}")
 
 
+@dataclass(frozen=True)
+class LatencyCell:
+    """The latencies of a finished training, measured when nothing else of the benchmark runs. run: its cell's name."""
+
+    run: str
+    samplings: tuple[Sampling, ...]
+
+    @property
+    def name(self) -> str:
+        """The stem of its file."""
+        return f"latency_{self.run}"
+
+
 def record(cell: DemosCell, out: Path) -> dict[str, Any]:
     """Makes the demonstrations `<out>/<name>.hdf5`."""
     words = [*cell.words, f"out={out / cell.name}.hdf5"]
@@ -112,9 +125,13 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
         "samplings": found,
         "train_seconds": checkpoint.load(run_dir).meta["seconds"],
         "parameters": sum(p.numel() for p in policy.parameters()),
-        "latency_ms": {sampling.label: latency(run_dir, sampling) for sampling in cell.samplings},
         "protocol": content["protocol"] | {"starts": "evaluation"},
     }
+
+
+def time_calls(cell: LatencyCell, out: Path) -> dict[str, Any]:
+    """Milliseconds of a policy call for each sampling."""
+    return {sampling.label: latency(out / "runs" / cell.run, sampling) for sampling in cell.samplings}
 
 
 def _evaluate(
