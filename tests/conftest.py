@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib import metadata, util
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -52,3 +53,27 @@ def processes():
         assert [process.wait(300) for process in started] == [0] * count
 
     return run
+
+
+@pytest.fixture
+def assert_derivative_compiles():
+    """assert_derivative_compiles(net, derivative, x, t, s, cond): a loss with a network's derivative in it, compiled in
+    one graph with its backward pass, has the eager loss and the eager gradient of every parameter."""
+    import torch
+
+    def check(net: Any, derivative: Any, x: Any, t: Any, s: Any, cond: Any) -> None:
+        def step(x, t, s, cond):
+            change = derivative.along(net, x, t, s, cond, dx=torch.ones_like(x), dt=1.0)
+            return (net(x, t, s, cond) - change.detach()).square().mean()
+
+        def loss_and_gradients(step):
+            net.zero_grad()
+            loss = step(x, t, s, cond)
+            loss.backward()
+            return loss.detach(), [p.grad.clone() for p in net.parameters()]
+
+        torch._dynamo.reset()
+        compiled = torch.compile(step, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(loss_and_gradients(compiled), loss_and_gradients(step), atol=1e-4, rtol=1e-3)
+
+    return check
