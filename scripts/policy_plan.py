@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,31 @@ import yaml
 from isd_core.errors import InputError
 from scripts.policy_cells import DemosCell, PolicyCell, Sampling
 
-METHODS: dict[str, tuple[str, tuple[Sampling, ...]]] = {
-    "isd": ("isd", (Sampling(1), Sampling(2))),
-    "meanflow": ("meanflow", (Sampling(1), Sampling(2))),
-    "lsd": ("lsd", (Sampling(1), Sampling(2))),
-    "psd": ("psd", (Sampling(1), Sampling(2))),
-    "ict": ("ict", (Sampling(1), Sampling(2))),
-    "flow": ("flow_matching", (Sampling(9),)),
-    "ddpm": ("ddpm", (Sampling(100), Sampling(10, "ddim"))),
-    "mip": ("mip", (Sampling(2),)),
-    "regression": ("regression", (Sampling(1),)),
+
+@dataclass(frozen=True)
+class Method:
+    """A method: its objective, how it is sampled, and overrides of its training beside the plan's."""
+
+    objective: str
+    samplings: tuple[Sampling, ...]
+    words: tuple[str, ...] = ()
+
+
+ONE_AND_TWO = (Sampling(1), Sampling(2))
+METHODS = {
+    "isd": Method("isd", ONE_AND_TWO),
+    "meanflow": Method("meanflow", ONE_AND_TWO),
+    "lsd": Method("lsd", ONE_AND_TWO),
+    "psd": Method("psd", ONE_AND_TWO),
+    "ict": Method("ict", ONE_AND_TWO),
+    "flow": Method("flow_matching", (Sampling(9),)),
+    "ddpm": Method("ddpm", (Sampling(100), Sampling(10, "ddim"))),
+    "mip": Method("mip", (Sampling(2),)),
+    "regression": Method("regression", (Sampling(1),)),
 }
-"""Method -> its objective, and how it is sampled."""
 FIELDS = {"tasks", "methods", "seeds", "train", "evaluation"}
 TASK_FIELDS = {"task", "data", "demos", "train"}
+METHOD_FIELDS = {"of", "nfe", "train"}
 EVALUATION_FIELDS = {"last", "episodes", "select", "seed"}
 
 
@@ -40,23 +51,22 @@ class Plan:
 def read(path: Path, out: Path, only: Sequence[str] = (), workers: int = 1) -> Plan:
     """The plan in a YAML file, with results under `out`.
 
-    only: tasks or methods to keep, all if empty. Raises `InputError` for a field, method or task that does not exist.
+    only: tasks or methods to keep, all if empty. Raises `InputError` for a field, method or task that does not
+    exist, and for a missing field.
     """
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"The plan {path} cannot be read: {error}") from error
-    _check(path, "plan", content, FIELDS)
-    methods = list(METHODS) if content["methods"] == "all" else list(content["methods"])
-    if unknown := [name for name in methods if name not in METHODS]:
-        raise InputError(f"{path} names the method {unknown[0]}; known: {', '.join(METHODS)}.")
+    _check(path, "plan", content, FIELDS, whole=True)
+    methods = _methods(path, content["methods"])
     tasks = content["tasks"]
     if unknown := [name for name in only if name not in tasks and name not in methods]:
         raise InputError(f"--only {unknown[0]}: the plan has the tasks {', '.join(tasks)} and {', '.join(methods)}.")
     tasks = {name: task for name, task in tasks.items() if name in only or not set(only) & set(tasks)}
-    methods = [name for name in methods if name in only or not set(only) & set(methods)]
-    evaluation = dict(content["evaluation"])
-    _check(path, "evaluation", evaluation, EVALUATION_FIELDS)
+    methods = {name: method for name, method in methods.items() if name in only or not set(only) & set(methods)}
+    evaluation = content["evaluation"]
+    _check(path, "evaluation", evaluation, EVALUATION_FIELDS, whole=True)
     demos, cells = [], []
     for name, task in tasks.items():
         _check(path, f"task {name}", task, TASK_FIELDS)
@@ -67,17 +77,37 @@ def read(path: Path, out: Path, only: Sequence[str] = (), workers: int = 1) -> P
     for seed in content["seeds"]:
         for name, task in tasks.items():
             data = str(out / f"demos_{name}.hdf5") if "demos" in task else str(task["data"])
-            for method in methods:
-                objective, samplings = METHODS[method]
-                words = (f"task={task['task']}", f"objective={objective}", *content["train"], *task.get("train", ()))
+            for label, method in methods.items():
+                words = (f"task={task['task']}", f"objective={method.objective}", *content["train"])
+                words += (*task.get("train", ()), *method.words)
                 options: dict[str, Any] = {"last": evaluation["last"], "episodes": evaluation["episodes"]}
                 options |= {"select": evaluation["select"], "seed_of_starts": evaluation["seed"], "workers": workers}
-                cells.append(PolicyCell(name, method, seed, data, words, samplings, **options))
+                cells.append(PolicyCell(name, label, seed, data, words, method.samplings, **options))
     return Plan(demos, cells)
 
 
-def _check(path: Path, what: str, content: Any, known: set[str]) -> None:
+def _methods(path: Path, content: Any) -> dict[str, Method]:
+    """The methods of a plan by name: `all`, a list of known ones, or a mapping of names to changes of known ones."""
+    names = dict.fromkeys(METHODS) if content == "all" else content
+    changes = names if isinstance(names, Mapping) else dict.fromkeys(names)
+    result = {}
+    for name, change in changes.items():
+        change = {} if change is None else change
+        _check(path, f"method {name}", change, METHOD_FIELDS)
+        known = change.get("of", name)
+        if known not in METHODS:
+            raise InputError(f"{path} names the method {known}; known: {', '.join(METHODS)}.")
+        method = METHODS[known]
+        if "nfe" in change:
+            method = replace(method, samplings=tuple(Sampling(nfe) for nfe in change["nfe"]))
+        result[name] = replace(method, words=tuple(change.get("train", ())))
+    return result
+
+
+def _check(path: Path, what: str, content: Any, known: set[str], whole: bool = False) -> None:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: the {what} must be a mapping with {', '.join(sorted(known))}.")
     if unknown := sorted(set(content) - known):
         raise InputError(f"{path}: the {what} has no field `{unknown[0]}`; known: {', '.join(sorted(known))}.")
+    if whole and (missing := sorted(known - set(content))):
+        raise InputError(f"{path}: the {what} lacks the field `{missing[0]}`; it has {', '.join(sorted(known))}.")
