@@ -94,22 +94,38 @@ def markdown(found: Sequence[Row], records: Records, about: str) -> str:
     parts = [
         "# Policies",
         f"Every method with the same network ({first['result']['parameters'] / 1e6:.2f}M parameters), data, normaliser "
-        f"and steps. {settings['episodes']} starts that training never saw (seed {settings['seed_of_starts']}), the "
-        f"same for all; `last` is the mean over the last {settings['last']} checkpoints, `best` one of them chosen on "
-        f"{settings['select']} other starts. Cap {protocol['max_steps']} steps or the task's own; sampler starts from "
-        f"{protocol['sampler_start']}; EMA weights; {protocol['environment']['engine']} engine, "
-        f"{protocol['environment']['mode']} mode. Milliseconds are a policy call of one robot on one thread. {about}, "
-        f"mujoco {first['versions']['mujoco']}, robosuite {first['versions']['robosuite']}.",
+        f"and steps unless told below. {settings['episodes']} starts that training never saw (seed "
+        f"{settings['seed_of_starts']}), the same for all; `last` is the mean over the last {settings['last']} "
+        f"checkpoints, `best` one of them chosen on {settings['select']} other starts. Cap {protocol['max_steps']} "
+        f"steps or the task's own; sampler starts from {protocol['sampler_start']}; EMA weights; "
+        f"{protocol['environment']['engine']} engine, {protocol['environment']['mode']} mode. Milliseconds are "
+        f"a policy call of one robot on one thread. {about}, mujoco {first['versions']['mujoco']}, "
+        f"robosuite {first['versions']['robosuite']}.",
     ]
-    for task in dict.fromkeys(row.task for row in found):
+    tasks = list(dict.fromkeys(row.task for row in found))
+    parts += [_overview(found, tasks)] if len(tasks) > 1 else []
+    for task in tasks:
         chosen = [row for row in found if row.task == task]
         parts += [f"## {task}", _training(records, task), _table(chosen), *_reading(chosen)]
     return "\n\n".join(parts)
 
 
+def _overview(found: Sequence[Row], tasks: Sequence[str]) -> str:
+    """A row for each method and sampling, a column for each task: `last / best`, a dash where nothing was measured."""
+    there = {(row.method, row.sampling, row.task): f"{row.mean:.2f} / {row.best:.2f}" for row in found}
+    names = dict.fromkeys((row.method, row.sampling) for row in found)
+    body = [[*name, *(there.get((*name, task), "-") for task in tasks)] for name in names]
+    return tables.markdown(["last / best", "NFE", *tasks], body)
+
+
 def _training(records: Records, task: str) -> str:
-    words = next(record["settings"]["words"] for record in records.values() if record["settings"]["task"] == task)
-    return f"`isd_policy.train {' '.join(word for word in words if not word.startswith('objective='))}`"
+    """The training command that a task's methods share, and what some of them change."""
+    settings = [record["settings"] for record in records.values() if record["settings"]["task"] == task]
+    words = {each["method"]: [word for word in each["words"] if not word.startswith("objective=")] for each in settings}
+    shared = [word for word in next(iter(words.values())) if all(word in other for other in words.values())]
+    own = {method: " ".join(word for word in given if word not in shared) for method, given in words.items()}
+    changes = [f"{method}: `{change}`" for method, change in own.items() if change]
+    return f"`isd_policy.train {' '.join(shared)}`" + (f"; {'; '.join(changes)}" if changes else "")
 
 
 def _table(chosen: Sequence[Row]) -> str:

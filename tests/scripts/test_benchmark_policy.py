@@ -119,6 +119,24 @@ def test_seeds_are_pooled() -> None:
     assert row.spread == pytest.approx(0.3536, abs=1e-4)
 
 
+def test_the_overview_has_a_column_for_each_task() -> None:
+    lift, can = {"1": {"200": outcomes(1, 1, 1, 1)}}, {"1": {"200": outcomes(0, 1, 0, 1)}}
+    records = {"a": record("isd", lift, 200), "b": record("isd", can, 200, task="can")}
+    records["c"] = record("mip", {"2": {"200": outcomes(0, 0, 0, 1)}}, 200, task="can")
+    text = policy_table.markdown(policy_table.rows(records), records, "here")
+    assert "| isd | 1 | 1.00 / 1.00 | 0.50 / 0.50 |" in text
+    assert "| mip | 2 | - | 0.25 / 0.25 |" in text
+
+
+def test_what_a_method_changes_stands_beside_the_command() -> None:
+    samplings = {"1": {"200": outcomes(1, 1, 1, 1)}}
+    records = {"a": record("isd", samplings, 200), "b": record("isd_long", samplings, 200)}
+    records["a"]["settings"]["words"] = ["task=lift", "objective=isd", "trainer.steps=2"]
+    records["b"]["settings"]["words"] = ["task=lift", "objective=isd", "trainer.steps=2", "trainer.steps=6"]
+    text = policy_table.markdown(policy_table.rows(records), records, "here")
+    assert "`isd_policy.train task=lift trainer.steps=2`; isd_long: `trainer.steps=6`\n" in text
+
+
 def test_a_graded_task_is_told_by_its_score() -> None:
     samplings = {"1": {"200": outcomes(0, 0, 0, 1, score=(0.5, 0.7, 0.9, 1.0))}}
     (row,) = policy_table.rows({"a": record("isd", samplings, 200, task="pusht")})
