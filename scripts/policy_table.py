@@ -91,13 +91,18 @@ def markdown(found: Sequence[Row], records: Records, about: str) -> str:
     """The page: how it was made, a table a task, and what they say."""
     first = next(iter(records.values()))
     settings, protocol = first["settings"], first["result"]["protocol"]
+    kept = (
+        f"`last` is the mean over the last {settings['last']} checkpoints, `best` one of them chosen on "
+        f"{settings['select']} other starts"
+        if settings["last"] > 1
+        else "both columns are the last checkpoint"
+    )
     parts = [
         "# Policies",
         f"Every method with the same network ({first['result']['parameters'] / 1e6:.2f}M parameters), data, normaliser "
         f"and steps unless told below. {settings['episodes']} starts that training never saw (seed "
-        f"{settings['seed_of_starts']}), the same for all; `last` is the mean over the last {settings['last']} "
-        f"checkpoints, `best` one of them chosen on {settings['select']} other starts. Cap {protocol['max_steps']} "
-        f"steps or the task's own; sampler starts from {protocol['sampler_start']}; EMA weights; "
+        f"{settings['seed_of_starts']}), the same for all; {kept}. Cap {protocol['max_steps']} steps "
+        f"or the task's own; sampler starts from {protocol['sampler_start']}; EMA weights; "
         f"{protocol['environment']['engine']} engine, {protocol['environment']['mode']} mode. Milliseconds are "
         f"a policy call of one robot on one thread. {about}, mujoco {first['versions']['mujoco']}, "
         f"robosuite {first['versions']['robosuite']}.",
