@@ -3,7 +3,7 @@
     python scripts/benchmark_policy.py [--plan FILE.yaml | --quick] [--out DIR] [--only NAME ...] [--workers N]
         [--launcher local|submitit|ray] [--report]
 
-A plan names tasks x methods x seeds and one budget for all (scripts/plans). Writes table.json, table.md and
+A plan names tasks x methods x seeds and a budget for each task (scripts/plans). Writes table.json, table.md and
 latency.png; the same command goes on where it was cut off.
 """
 
