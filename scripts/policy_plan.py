@@ -34,6 +34,7 @@ METHODS = {
     "mip": Method("mip", (Sampling(2),)),
     "regression": Method("regression", (Sampling(1),)),
 }
+"""The known methods by name."""
 FIELDS = {"tasks", "methods", "seeds", "train", "evaluation"}
 TASK_FIELDS = {"task", "data", "demos", "train"}
 METHOD_FIELDS = {"of", "nfe", "train"}

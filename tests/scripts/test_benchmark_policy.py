@@ -36,6 +36,12 @@ def test_every_plan_of_the_repository_can_be_read(path: Path, tmp_path: Path) ->
     assert len({cell.name for cell in plan.cells}) == len(plan.cells)
 
 
+@pytest.mark.parametrize("name", ["policy_cpu", "policy_quick"])
+def test_the_plans_of_policies_have_all_methods(name: str, tmp_path: Path) -> None:
+    plan = policy_plan.read(benchmark_policy.PLANS / f"{name}.yaml", tmp_path)
+    assert {cell.method for cell in plan.cells} == set(policy_plan.METHODS)
+
+
 def test_all_methods_of_a_seed_come_before_the_next_seed(tmp_path: Path) -> None:
     plan = policy_plan.read(plan_file(tmp_path), tmp_path / "out")
     assert [cell.seed for cell in plan.cells] == [0] * 4 + [1] * 4
