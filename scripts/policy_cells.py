@@ -7,7 +7,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class PolicyCell:
     episodes: int = 100
     select: int = 50
     seed_of_starts: int = 7
-    workers: int = 1
+    workers: int = field(default=1, compare=False)
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,13 +37,15 @@ def cell_file(out: Path, cell: Cell) -> Path:
 def finished(out: Path, cell: Cell) -> dict[str, Any] | None:
     """A cell's record, {"settings", "result", "seconds", ...}, or None while it is not done.
 
-    Raises `InputError` for a record of other settings.
+    Raises `InputError` for a record of other settings; fields with compare=False do not count, they change no result.
     """
     path = cell_file(out, cell)
     if not path.exists():
         return None
     record: dict[str, Any] = read_json(path)
-    wanted = settings(cell)
+    described: Any = cell
+    compared = {field.name for field in fields(described) if field.compare}
+    wanted = {key: value for key, value in settings(cell).items() if key in compared}
     if different := sorted(key for key in wanted if record["settings"].get(key) != wanted[key]):
         key = different[0]
         raise InputError(
@@ -55,8 +57,8 @@ def finished(out: Path, cell: Cell) -> dict[str, Any] | None:
 
 def settings(cell: Cell) -> dict[str, Any]:
     """A cell's fields as JSON has them."""
-    fields: Any = cell
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(fields)))
+    described: Any = cell
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(described)))
     return plain
 
 

@@ -1,7 +1,7 @@
 """Cells of a table: each is computed once, and a table with other settings is refused."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -13,6 +13,7 @@ from scripts.experiments.cells import cell_file, run_cells
 class Square:
     number: int
     scale: float = 1.0
+    threads: int = field(default=1, compare=False)
 
     @property
     def name(self):
@@ -55,8 +56,14 @@ def test_other_settings_are_refused_with_the_field(tmp_path):
         run_cells(square, [replace(Square(2), scale=2.0)], tmp_path, 1, "squares")
 
 
+def test_a_field_that_changes_no_result_does_not_count(tmp_path):
+    run_cells(square, [Square(2)], tmp_path, 1, "squares")
+    run_cells(square, [Square(2, threads=4)], tmp_path, 1, "squares")
+    assert calls(tmp_path) == ["2"]
+
+
 def test_a_record_names_settings_and_versions(tmp_path):
     run_cells(square, [Square(2)], tmp_path, 1, "squares")
     record = json.loads(cell_file(tmp_path, Square(2)).read_text())
-    assert record["settings"] == {"number": 2, "scale": 1.0}
+    assert record["settings"] == {"number": 2, "scale": 1.0, "threads": 1}
     assert "torch" in record["versions"]
