@@ -178,7 +178,7 @@ def _compared(first: Row, second: Row) -> str:
 
 
 def draw(path: Path, found: Sequence[Row]) -> None:
-    """Success against latency: one point for a method and an NFE, one panel for a task."""
+    """Success of the chosen checkpoint against latency, with its interval: a panel a task, a point a method and NFE."""
     from scripts.experiments.figures import figure
 
     tasks = list(dict.fromkeys(row.task for row in found))
@@ -187,15 +187,15 @@ def draw(path: Path, found: Sequence[Row]) -> None:
         for place, task in zip(axes, tasks, strict=True):
             chosen = [row for row in found if row.task == task]
             for row in chosen:
-                error = [[max(row.mean - row.low, 0)], [max(row.high - row.mean, 0)]]
+                error = [[row.best - row.low], [row.high - row.best]]
                 colour = f"C{methods.index(row.method)}"
-                place.errorbar(row.latency_ms, row.mean, error, fmt="o", color=colour, elinewidth=0.6, markersize=4)
+                place.errorbar(row.latency_ms, row.best, error, fmt="o", color=colour, elinewidth=0.6, markersize=4)
                 place.annotate(
-                    f"{row.method} {row.sampling}", (row.latency_ms, row.mean), fontsize=6, xytext=(3, 3),
+                    f"{row.method} {row.sampling}", (row.latency_ms, row.best), fontsize=6, xytext=(3, 3),
                     textcoords="offset points",
                 )  # fmt: skip
             what = "score" if chosen[0].graded else "success"
-            place.set(title=task, xlabel="milliseconds a policy call", ylabel=f"{what}, last checkpoints", xscale="log")
+            place.set(title=task, xlabel="milliseconds a policy call", ylabel=f"{what}, best", xscale="log")
 
 
 def content(found: Sequence[Row]) -> list[dict[str, Any]]:
