@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import Field, asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from isd_core.checkpoint import provenance
 from isd_core.errors import InputError
@@ -19,6 +19,8 @@ from scripts.launchers import launch
 
 class Cell(Protocol):
     """One piece of work: a frozen dataclass of plain settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def name(self) -> str:
@@ -43,8 +45,7 @@ def finished(out: Path, cell: Cell) -> dict[str, Any] | None:
     if not path.exists():
         return None
     record: dict[str, Any] = read_json(path)
-    described: Any = cell
-    compared = {field.name for field in fields(described) if field.compare}
+    compared = {field.name for field in fields(cell) if field.compare}
     wanted = {key: value for key, value in settings(cell).items() if key in compared}
     if different := sorted(key for key in wanted if record["settings"].get(key) != wanted[key]):
         key = different[0]
@@ -57,8 +58,7 @@ def finished(out: Path, cell: Cell) -> dict[str, Any] | None:
 
 def settings(cell: Cell) -> dict[str, Any]:
     """A cell's fields as JSON has them."""
-    described: Any = cell
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(described)))
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(cell)))
     return plain
 
 
