@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from envs.pusht.spec import PICTURE, PushTSpec
+from envs.pusht.spec import PushTSpec
 from envs.tasks import PUSHT
 from isd_core.errors import InputError
 from isd_core.zarr_groups import is_group, open_group
@@ -88,14 +88,15 @@ def _store(path: Path) -> Description:
 
 
 def _recording(path: Path) -> Description:
-    ends = np.asarray(open_group(path)["meta/episode_ends"][:])
+    group = open_group(path)
+    ends = np.asarray(group["meta/episode_ends"][:])
     numbers = {key: (size,) for key, size in PUSHT.observation_sizes.items()}
     return Description(
         path=path,
         kind="Push-T recording (zarr)",
         lengths=np.diff(ends, prepend=0),
         names=tuple(f"demo_{i}" for i in range(len(ends))),
-        observations={**numbers, pusht.PICTURE_KEY: (PICTURE, PICTURE, 3)},
+        observations=numbers | pusht.pictures_of(group),
         actions={ACTIONS: PUSHT.action_size},
         masks={},
         env_args=PushTSpec().env_args,

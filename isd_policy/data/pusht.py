@@ -17,6 +17,7 @@ from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 from isd_policy.data.zarr_store import READ_STEPS
 
 PICTURE_KEY = "image"
+PICTURES = "data/img"
 STATE = ("data/state", "data/action", "meta/episode_ends")
 
 
@@ -25,6 +26,11 @@ def is_recording(path: Path) -> bool:
     group = open_group(path)
     named = "env_args" in group.attrs
     return not named and all(key in group for key in STATE) and group["data/state"].shape[1:] == (5,)
+
+
+def pictures_of(group: Any) -> dict[str, tuple[int, ...]]:
+    """The pictures that a recording has, key -> [H, W, C]; a copy without them trains policies of the state."""
+    return {PICTURE_KEY: (PICTURE, PICTURE, 3)} if PICTURES in group else {}
 
 
 def read(
@@ -53,12 +59,12 @@ def read(
     if filter_key is not None:
         raise InputError(f"{path} has no filter keys, so dataset.filter_key={filter_key} must be null.")
     numbers = {key: value.astype(np.float32) for key, value in observe(state).items()}
-    known = [*numbers, PICTURE_KEY]
+    known = [*numbers, *pictures_of(group)]
     if unknown := [key for key in observation_keys if key not in known]:
         raise InputError(f"{path} has no observation `{unknown[0]}`; there is: {', '.join(known)}.")
     return Demonstrations(
         observations={
-            key: _pictures(group["data/img"], pictures) if key == PICTURE_KEY else numbers[key]
+            key: _pictures(group[PICTURES], pictures) if key == PICTURE_KEY else numbers[key]
             for key in observation_keys
         },
         actions=actions,

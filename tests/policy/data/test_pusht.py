@@ -1,5 +1,7 @@
 """Push-T's recording, by the three episodes in tests/data/pusht."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from isd_core.errors import InputError
 from isd_core.zarr_groups import open_group
 from isd_policy.data import read
 from isd_policy.data.convert import convert
+from isd_policy.data.description import describe
 from isd_policy.data.windows import ActionChunks
 from isd_policy.horizons import Horizons
 
@@ -46,6 +49,18 @@ def test_windows_of_pictures_are_the_same_from_every_place(recording, tmp_path):
     for other in rows[1:]:
         assert torch.equal(other["obs"]["image"], rows[0]["obs"]["image"])
         assert torch.equal(other["action"], rows[0]["action"])
+
+
+def test_a_recording_without_pictures_is_one_of_states(recording, tmp_path):
+    path = tmp_path / "states.zarr.zip"
+    with zipfile.ZipFile(recording) as whole, zipfile.ZipFile(path, "w") as states:
+        for entry in whole.infolist():
+            if "/img/" not in f"/{entry.filename}":
+                states.writestr(entry, whole.read(entry))
+    assert "image" not in describe(path).observations
+    assert len(read(path, {"observation_keys": ["keypoints"]}).actions) == 165
+    with pytest.raises(InputError, match="no observation `image`; there is: agent_pos"):
+        read(path, {"observation_keys": ["image"]})
 
 
 @pytest.mark.parametrize(
