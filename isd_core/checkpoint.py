@@ -137,7 +137,7 @@ def load(path: str | Path) -> Checkpoint:
 
 def provenance() -> dict[str, Any]:
     """Versions of Python and of the packages that decide a result, and the code's git revision (None outside git)."""
-    names = ("torch", "numpy", "gymnasium", "mujoco", "robosuite", "h5py")
+    names = ("torch", "numpy", "gymnasium", "mujoco", "robosuite", "gym-pusht", "pymunk", "h5py")
     versions = {"python": platform.python_version()}
     for name in names:
         try:

@@ -8,11 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
+from isd_core.errors import InputError
 from isd_policy.acting import Acting, Inputs, check_start
 
 ROWS = 16
-"""Rows of every call of the network: kernels work on 16 numbers at once and round the rest of an array differently, so
-that at a multiple of 16 rows a row's bits do not depend on its place."""
+"""Rows of a call of the network are a multiple of this: a processor's kernels work on 16 numbers at once and round the
+rest of an array differently, so that at such a multiple a row's bits do not depend on its place."""
 
 
 class Request(Protocol):
@@ -31,29 +32,31 @@ class Request(Protocol):
 class BatchedPolicy:
     """A policy for any number of episodes, each row independent of the others to the last bit.
 
-    Every call of the network has `ROWS` rows, the free ones filled with copies of the first; the noise of a row comes
-    from (seed, episode, call) alone.
+    Every call of the network has `rows` rows, the free ones filled with copies of the first; the noise of a row comes
+    from (seed, episode, call) alone. Raises `InputError` unless `rows` is a multiple of `ROWS`.
     """
 
-    def __init__(self, policy: Acting, nfe: int, *, seed: int, start: str = "noise") -> None:
-        self.policy, self.nfe, self.seed, self.start = policy, nfe, seed, check_start(start)
+    def __init__(self, policy: Acting, nfe: int, *, seed: int, start: str = "noise", rows: int = ROWS) -> None:
+        if rows < 1 or rows % ROWS:
+            raise InputError(f"rows={rows}: expected a multiple of {ROWS}.")
+        self.policy, self.nfe, self.seed, self.start, self.rows = policy, nfe, seed, check_start(start), rows
         self.call_seconds: list[float] = []
-        """Seconds of each call of the sampler, `ROWS` rows at a time."""
+        """Seconds of each call of the sampler, `rows` rows at a time."""
 
     def warm_up(self, calls: int = 3) -> None:
         """Calls the sampler on zeros, so that one-time work is not measured."""
-        obs = self.policy.schema.zeros(ROWS, self.policy.horizons.observation)
+        obs = self.policy.schema.zeros(self.rows, self.policy.horizons.observation)
         for _ in range(calls):
-            self.policy.infer(Inputs(obs, self.policy.noise("zeros", [(0,)] * ROWS)), self.nfe)
+            self.policy.infer(Inputs(obs, self.policy.noise("zeros", [(0,)] * self.rows)), self.nfe)
 
     def __call__(self, requests: Sequence[Request]) -> np.ndarray:
         """Actions [len(requests), Ta, Da] in the robot's units."""
-        parts = [requests[i : i + ROWS] for i in range(0, len(requests), ROWS)]
+        parts = [requests[i : i + self.rows] for i in range(0, len(requests), self.rows)]
         return np.concatenate([self._predict(part) for part in parts])
 
     def _predict(self, requests: Sequence[Request]) -> np.ndarray:
         began = time.perf_counter()
-        filled = [*requests, *[requests[0]] * (ROWS - len(requests))]
+        filled = [*requests, *[requests[0]] * (self.rows - len(requests))]
         obs = self.policy.schema.stack([request.obs for request in filled])
         noise = self.policy.noise(self.start, [(self.seed, request.episode, request.call) for request in filled])
         actions = self.policy.infer(Inputs(obs, noise), self.nfe)[: len(requests), : self.policy.horizons.execution]

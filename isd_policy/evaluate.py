@@ -39,13 +39,15 @@ def evaluate(
     start: str = "noise",
     starts: str = "evaluation",
     runner: str = "local",
+    rows: int = ROWS,
 ) -> tuple[Rollout, BatchedPolicy]:
     """One episode from each of `episodes` starts (the streams (seed, starts, i)) with `nfe` network calls an action.
 
-    The outcome of each episode depends on seed, nfe and start alone, not on workers or on `live`, the number of
-    episodes that run at once. After Ctrl-C the rollout holds the finished episodes and says that it was interrupted.
+    The outcome of each episode depends on seed, nfe and start alone, by rounding on `rows`, the rows of a network call,
+    and not on workers or on `live`, the number of episodes that run at once. After Ctrl-C the rollout holds the
+    finished episodes and says that it was interrupted.
     """
-    act = BatchedPolicy(simulation.policy, nfe, seed=seed, start=start)
+    act = BatchedPolicy(simulation.policy, nfe, seed=seed, start=start, rows=rows)
     act.warm_up()
     with Progress(episodes, f"{nfe} NFE", "episode") as bar:
         result = rollout(
@@ -119,7 +121,7 @@ def report(
             "sampler_start": config["start"],
             "weights": config["weights"],
             "horizons": asdict(simulation.policy.horizons),
-            "batch_size": ROWS,
+            "batch_size": config["rows"],
             "live": config["live"],
             "workers": config["workers"],
             "environment": env,
@@ -155,14 +157,14 @@ def main(cfg: DictConfig) -> None:
     """Success rates of a policy on starts that training never saw, for each number of network evaluations (NFE)."""
     config = resolved(cfg)
     counts = check_counts(config["nfe"])
-    check_whole(config, "episodes", "workers", "live")
+    check_whole(config, "episodes", "workers", "live", "rows")
     check_whole(config, "seed", "video", least=0)
     if config["starts"] not in STARTS:
         raise InputError(f"starts={config['starts']}: expected one of {', '.join(STARTS)}.")
     simulation = open_simulation(config)
     if config["video"] and config["out"] is None:
         raise InputError("video= needs out=FILE.json: the films are written beside it.")
-    options = {key: config[key] for key in ("episodes", "seed", "workers", "live", "start", "starts", "runner")}
+    options = {key: config[key] for key in ("episodes", "seed", "workers", "live", "rows", "start", "starts", "runner")}
     runs: dict[int, tuple[Rollout, BatchedPolicy]] = {}
     for nfe in counts:
         result, act = evaluate(simulation, nfe, **options)

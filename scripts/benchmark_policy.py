@@ -3,8 +3,9 @@
     python scripts/benchmark_policy.py [--plan FILE.yaml | --quick] [--out DIR] [--only NAME ...] [--workers N]
         [--launcher local|submitit|ray] [--report]
 
-A plan names tasks x methods x seeds and a budget for each task (scripts/plans). Writes table.json, table.md and
-latency.png; the same command goes on where it was cut off.
+A plan names tasks x methods x seeds and a budget for each task (scripts/plans). Writes table.json, table.md,
+latency.png and, where trainings have three checkpoints or more, steps.png; the same command goes on where it was cut
+off.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if not __package__:  # run as a file: imports start at the repository
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from isd_core.errors import InputError
-from scripts import policy_plan, policy_table
+from scripts import policy_plan, policy_steps, policy_table
 from scripts.experiments import command
 from scripts.experiments.cells import finished, run_cells
 from scripts.launchers import LAUNCHERS, cores
@@ -40,18 +41,21 @@ def main(flags: argparse.Namespace) -> int:
         if plan.demos:
             run_cells(record, plan.demos, out, 1, "demonstrations")
         records = run_cells(measure, plan.cells, out, flags.workers, "trainings", flags.launcher)
-    timed = [LatencyCell(cell.name, cell.samplings) for cell in plan.cells if cell.name in records]
+    timed = [LatencyCell(cell.name, cell.samplings, cell.device) for cell in plan.cells if cell.name in records]
     latencies = run_cells(time_calls, timed, out, 1, "latencies")
     for cell in timed:
         records[cell.run]["result"]["latency_ms"] = latencies[cell.name]["result"]
     about = command.machine()
     found = policy_table.rows(records)
     text = policy_table.markdown(found, records, command.described(about))
+    if curves := policy_steps.curves(records):
+        text += "\n\n" + policy_steps.markdown(curves)
+        policy_steps.draw(out / "steps.png", curves)
     rows = policy_table.content(found)
     command.write(out, {"plan": str(path), "machine": about, "rows": rows, "cells": records}, text)
     policy_table.draw(out / "latency.png", found)
     print(text)
-    print(f"{len(records)} of {len(plan.cells)} trainings. Written: {out}/table.md, table.json, latency.png.")
+    print(f"{len(records)} of {len(plan.cells)} trainings. Written: {out}/table.md, table.json and figures.")
     return 0
 
 

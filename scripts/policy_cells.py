@@ -16,7 +16,9 @@ import torch
 from envs import demos
 from isd_core import checkpoint, cli
 from isd_core.files import read_json
+from isd_core.trainer import pick_device
 from isd_policy import evaluate, train
+from isd_policy.batched import ROWS
 from isd_policy.latency import percentiles
 from isd_policy.loading import load
 from isd_policy.policy import Policy
@@ -56,7 +58,7 @@ class PolicyCell:
 
     data: the demonstrations' file; last: how many of the last checkpoints are evaluated; episodes: starts of the
     reported evaluation, drawn from `seed_of_starts`; select: starts, others than those, on which the best of the
-    checkpoints is chosen by the cheapest of `samplings`.
+    checkpoints is chosen by the cheapest of `samplings`; device, rows: of the network in the evaluations.
     """
 
     task: str
@@ -69,6 +71,8 @@ class PolicyCell:
     episodes: int = 100
     select: int = 50
     seed_of_starts: int = 7
+    device: str = "cpu"
+    rows: int = ROWS
     workers: int = field(default=1, compare=False)
 
     @property
@@ -83,6 +87,7 @@ class LatencyCell:
 
     run: str
     samplings: tuple[Sampling, ...]
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -131,7 +136,8 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
 
 def time_calls(cell: LatencyCell, out: Path) -> dict[str, Any]:
     """Milliseconds of a policy call for each sampling."""
-    return {sampling.label: latency(out / "runs" / cell.run, sampling) for sampling in cell.samplings}
+    run_dir = out / "runs" / cell.run
+    return {sampling.label: latency(run_dir, sampling, cell.device) for sampling in cell.samplings}
 
 
 def _evaluate(
@@ -143,6 +149,7 @@ def _evaluate(
     words = [f"checkpoint={place}", f"nfe=[{sampling.nfe}]"]
     words += [] if sampling.sampler is None else [f"sampler={sampling.sampler}"]
     words += [f"starts={starts}", f"episodes={episodes}", f"seed={cell.seed_of_starts}", f"workers={cell.workers}"]
+    words += [f"device={cell.device}", f"rows={cell.rows}", f"live={cell.rows}"]
     if not out.exists():
         _command(evaluate.main, "policy_evaluate", [*words, f"out={out}"], log)
     content: dict[str, Any] = read_json(out)
@@ -157,11 +164,11 @@ def _outcomes(content: dict[str, Any], sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def latency(run_dir: Path, sampling: Sampling) -> float:
-    """Median milliseconds of a policy call of one robot, on one thread."""
+def latency(run_dir: Path, sampling: Sampling, device: str = "cpu") -> float:
+    """Median milliseconds of a policy call of one robot, on one thread or on a GPU."""
     from isd_policy.simulation import sample_by
 
-    policy, saved = load(run_dir), checkpoint.load(run_dir)
+    policy, saved = load(run_dir, device=str(pick_device(device))), checkpoint.load(run_dir)
     sample_by(policy, saved.config, sampling.sampler)
     policy.reset()
     obs = policy.schema.zeros()

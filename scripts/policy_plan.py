@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ FIELDS = {"tasks", "methods", "seeds", "train", "evaluation"}
 TASK_FIELDS = {"task", "data", "demos", "train"}
 METHOD_FIELDS = {"of", "nfe", "train"}
 EVALUATION_FIELDS = {"last", "episodes", "select", "seed"}
+EVALUATION_OPTIONS = {"device", "rows"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def read(path: Path, out: Path, only: Sequence[str] = (), workers: int = 1) -> P
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"The plan {path} cannot be read: {error}") from error
-    _check(path, "plan", content, FIELDS, whole=True)
+    _check(path, "plan", content, FIELDS, needed=FIELDS)
     methods = _methods(path, content["methods"])
     tasks = content["tasks"]
     if unknown := [name for name in only if name not in tasks and name not in methods]:
@@ -67,7 +68,9 @@ def read(path: Path, out: Path, only: Sequence[str] = (), workers: int = 1) -> P
     tasks = {name: task for name, task in tasks.items() if name in only or not set(only) & set(tasks)}
     methods = {name: method for name, method in methods.items() if name in only or not set(only) & set(methods)}
     evaluation = content["evaluation"]
-    _check(path, "evaluation", evaluation, EVALUATION_FIELDS, whole=True)
+    _check(path, "evaluation", evaluation, EVALUATION_FIELDS | EVALUATION_OPTIONS, needed=EVALUATION_FIELDS)
+    how = {"select": evaluation["select"], "seed_of_starts": evaluation["seed"], "workers": workers}
+    how |= {key: evaluation[key] for key in ("last", "episodes", *sorted(EVALUATION_OPTIONS)) if key in evaluation}
     demos, cells = [], []
     for name, task in tasks.items():
         _check(path, f"task {name}", task, TASK_FIELDS)
@@ -81,9 +84,7 @@ def read(path: Path, out: Path, only: Sequence[str] = (), workers: int = 1) -> P
             for label, method in methods.items():
                 words = (f"task={task['task']}", f"objective={method.objective}", *content["train"])
                 words += (*task.get("train", ()), *method.words)
-                options: dict[str, Any] = {"last": evaluation["last"], "episodes": evaluation["episodes"]}
-                options |= {"select": evaluation["select"], "seed_of_starts": evaluation["seed"], "workers": workers}
-                cells.append(PolicyCell(name, label, seed, data, words, method.samplings, **options))
+                cells.append(PolicyCell(name, label, seed, data, words, method.samplings, **how))
     return Plan(demos, cells)
 
 
@@ -105,10 +106,10 @@ def _methods(path: Path, content: Any) -> dict[str, Method]:
     return result
 
 
-def _check(path: Path, what: str, content: Any, known: set[str], whole: bool = False) -> None:
+def _check(path: Path, what: str, content: Any, known: set[str], needed: Collection[str] = ()) -> None:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: the {what} must be a mapping with {', '.join(sorted(known))}.")
     if unknown := sorted(set(content) - known):
         raise InputError(f"{path}: the {what} has no field `{unknown[0]}`; known: {', '.join(sorted(known))}.")
-    if whole and (missing := sorted(known - set(content))):
+    if missing := sorted(set(needed) - set(content)):
         raise InputError(f"{path}: the {what} lacks the field `{missing[0]}`; it has {', '.join(sorted(known))}.")

@@ -13,6 +13,7 @@ from envs.tasks import task_named
 from scripts.experiments import tables
 
 Records = Mapping[str, Mapping[str, Any]]
+SIMULATORS = ("mujoco", "robosuite", "gym-pusht", "pymunk")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def markdown(found: Sequence[Row], records: Records, about: str) -> str:
         if settings["last"] > 1
         else "both columns are the last checkpoint"
     )
+    simulators = ", ".join(f"{name} {first['versions'][name]}" for name in SIMULATORS if name in first["versions"])
     parts = [
         "# Policies",
         f"Every method with the same network ({first['result']['parameters'] / 1e6:.2f}M parameters), data, normaliser "
@@ -104,8 +106,7 @@ def markdown(found: Sequence[Row], records: Records, about: str) -> str:
         f"{settings['seed_of_starts']}), the same for all; {kept}. Cap {protocol['max_steps']} steps "
         f"or the task's own; sampler starts from {protocol['sampler_start']}; EMA weights; "
         f"{protocol['environment']['engine']} engine, {protocol['environment']['mode']} mode. Milliseconds are "
-        f"a policy call of one robot on one thread. {about}, mujoco {first['versions']['mujoco']}, "
-        f"robosuite {first['versions']['robosuite']}.",
+        f"a policy call of one robot, {_where(settings.get('device', 'cpu'))}. {about}, {simulators}.",
     ]
     tasks = list(dict.fromkeys(row.task for row in found))
     parts += [_overview(found, tasks)] if len(tasks) > 1 else []
@@ -113,6 +114,10 @@ def markdown(found: Sequence[Row], records: Records, about: str) -> str:
         chosen = [row for row in found if row.task == task]
         parts += [f"## {task}", _training(records, task), _table(chosen), *_reading(chosen)]
     return "\n\n".join(parts)
+
+
+def _where(device: str) -> str:
+    return "on one thread" if device == "cpu" else f"device={device}"
 
 
 def _overview(found: Sequence[Row], tasks: Sequence[str]) -> str:
