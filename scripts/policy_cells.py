@@ -110,6 +110,9 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
     run_dir, log = out / "runs" / cell.name, out / "logs" / f"{cell.name}.log"
     words = [*cell.words, f"data={cell.data}", f"seed={cell.seed}", f"run_dir={run_dir}"]
     _command(train.main, "policy_train", [*words, f"trainer.keep_checkpoints={cell.last}"], log)
+    trained = checkpoint.load(run_dir)
+    if trained.step < trained.config["trainer"]["steps"]:  # SIGTERM ends a training early, saved and with exit code 0
+        raise KeyboardInterrupt
     places = checkpoint.steps(run_dir)[-cell.last :]
     found: dict[str, dict[str, Any]] = {sampling.label: {} for sampling in cell.samplings}
     chosen: dict[int, float] = {}
@@ -128,7 +131,7 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
         "best": max(chosen, key=lambda step: (chosen[step], step)),
         "selection": {str(step): score for step, score in chosen.items()},
         "samplings": found,
-        "train_seconds": checkpoint.load(run_dir).meta["seconds"],
+        "train_seconds": trained.meta["seconds"],
         "parameters": sum(p.numel() for p in policy.parameters()),
         "protocol": content["protocol"] | {"starts": "evaluation"},
     }

@@ -25,7 +25,7 @@ if not __package__:  # run as a file: imports start at the repository
 import torch
 from torch import Tensor
 
-from isd_core.derivatives import CentralDifference, Derivative, ExactJVP
+from isd_core.derivatives import CentralDifference, Derivative, ExactJVP, exact_float32
 from isd_core.network import Cond
 from isd_core.trainer import pick_device
 from scripts.experiments import command, tables
@@ -64,6 +64,7 @@ class CostCell:
 
 def measure(cell: CostCell, out: Path) -> dict[str, Any]:
     """Error, seconds and memory of the cell; "refused": the first line of the error where torch cannot do it."""
+    exact_float32()
     device, made = pick_device(cell.device), example(cell.network, "isd", cell.batch)
     objective = replace(made.objective, derivative=DERIVATIVES[cell.derivative])
     net, x = made.net.to(device), made.x.to(device)
@@ -169,7 +170,7 @@ def _markdown(results: Sequence[tuple[CostCell, Mapping[str, Any]]], batch: int,
     parts = [
         "# The cost of the derivative",
         f"Batch {batch}, {threads} threads, random weights; the smallest of {REPEATS} times after one to warm up. "
-        f"{machine}. `difference` takes its two passes in float32 whatever the precision; `difference in bfloat16` "
+        f"{machine}. `difference` takes its two passes in float32 (without TF32) whatever the precision; `difference in bfloat16` "
         "keeps it, at eps .02. Memory is what a step adds to the weights at its peak; compiled code on a CPU hides it.",
         tables.markdown(header, body),
         *_reading(results),
