@@ -17,6 +17,8 @@ from isd_core.errors import InputError
 from isd_core.flow_map import expand
 from isd_core.network import Cond, VelocityNet, stack
 
+PRECISIONS = ("float32", "tf32", "autocast")
+
 
 class Derivative(Protocol):
     """A way to differentiate a network along a direction."""
@@ -75,31 +77,31 @@ class ExactJVP:
         return dF
 
 
-def exact_float32() -> None:
-    """Has a GPU keep float32 in products of float32.
+def use_tf32(allowed: bool) -> None:
+    """Whether a GPU may round the factors of float32 products to 10 bits, in the whole process.
 
-    TF32, torch's default for convolutions, rounds the factors to 10 bits; a central difference of the 66M U-Net then
-    errs by a quarter, and by a thousandth without it (measured on an H100).
+    torch's own default is yes for convolutions and no for matrices.
     """
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 @dataclass(frozen=True)
 class CentralDifference:
     """(F(+h) - F(-h)) / 2h from one call of 2B rows, h = eps in path time (times t on the variance-exploding path).
 
-    The two passes are a difference of nearly equal numbers: they run in float32 whatever the training's precision
-    (`precision="float32"`), which on a GPU needs `exact_float32`. With `precision="autocast"` they keep it; bfloat16
-    then needs eps near 0.02. t + h and t - h are not clamped to the path.
+    The two passes are a difference of nearly equal numbers. precision, whatever the training's: `float32`, which on a
+    GPU needs `use_tf32(False)` (with TF32 the derivative of the 66M U-Net errs by a quarter instead of a thousandth,
+    measured on an H100); `tf32`, a third of the time there, with eps near 0.05 (an error of 3 %); `autocast`, the
+    training's own (bfloat16 then needs eps near 0.02). t + h and t - h are not clamped to the path.
     """
 
     eps: float = 0.005
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.precision not in ("float32", "autocast"):
-            raise InputError(f"derivative.precision is `float32` or `autocast`, not `{self.precision}`.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"derivative.precision is one of {', '.join(PRECISIONS)}, not `{self.precision}`.")
         if not self.eps > 0:
             raise InputError(f"derivative.eps must be positive, not {self.eps}.")
 
@@ -120,7 +122,7 @@ class CentralDifference:
         h = torch.full_like(t, self.eps) if unit is None else self.eps * unit
         step = 0.0 if dx is None else expand(h, x) * dx
         points = stack([(x + step, t + h * dt, s + h * ds, cond), (x - step, t - h * dt, s - h * ds, cond)])
-        full = torch.autocast(x.device.type, enabled=False) if self.precision == "float32" else nullcontext()
+        full = torch.autocast(x.device.type, enabled=False) if self.precision != "autocast" else nullcontext()
         with nullcontext() if graph else torch.no_grad(), full:
             plus, minus = net(*points).chunk(2)
         return (plus - minus) / (2 * expand(h, x))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from isd_core.errors import InputError
 from isd_policy.batched import BatchedPolicy
 
 
@@ -39,6 +40,18 @@ def test_rows_are_the_policy_s_predictions(policy, requests):
     obs = {k: torch.tensor(np.stack([r.obs[k] for r in requests[:2]]), dtype=torch.float32) for k in requests[0].obs}
     expected = policy.plan(obs, torch.from_numpy(policy.noise("noise", [(3, 0, 0), (3, 1, 1)])), 1)[:, :8]
     np.testing.assert_allclose(actions, expected.numpy(), atol=1e-5)
+
+
+def test_more_rows_a_call_change_an_answer_by_rounding_alone(policy, requests):
+    act = BatchedPolicy(policy, 2, seed=0, rows=48)
+    np.testing.assert_allclose(act(requests), BatchedPolicy(policy, 2, seed=0)(requests), atol=1e-5)
+    assert len(act.call_seconds) == 1
+
+
+@pytest.mark.parametrize("rows", [0, 24, -16])
+def test_rows_are_a_multiple_of_16(policy, rows):
+    with pytest.raises(InputError, match=f"rows={rows}: expected a multiple of 16"):
+        BatchedPolicy(policy, 2, seed=0, rows=rows)
 
 
 @pytest.mark.parametrize("change", [{"episode": 99}, {"call": 99}], ids=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 
 from isd_core.errors import InputError
 from isd_core.files import read_json
-from scripts import benchmark_policy, policy_plan, policy_table
+from scripts import benchmark_policy, policy_cells, policy_plan, policy_steps, policy_table
 from scripts.experiments import command
 from scripts.policy_cells import Sampling
 
@@ -62,6 +63,14 @@ def test_a_method_of_a_plan_can_be_a_change_of_a_known_one(tmp_path: Path) -> No
     assert (isd.method, isd.samplings, isd.words[1]) == ("isd", policy_plan.ONE_AND_TWO, "objective=isd")
     assert (relaxed.method, relaxed.samplings) == ("relaxed", (Sampling(4),))
     assert relaxed.words == ("task=lift", "objective=meanflow", "trainer.steps=2", "times=beta_pair")
+
+
+def test_a_plan_may_say_where_its_policies_are_evaluated(tmp_path: Path) -> None:
+    plain = {"last": 1, "episodes": 2, "select": 1, "seed": 7}
+    cell = policy_plan.read(plan_file(tmp_path, evaluation=plain), tmp_path).cells[0]
+    assert (cell.device, cell.rows) == ("cpu", 16)
+    cell = policy_plan.read(plan_file(tmp_path, evaluation=plain | {"device": "auto", "rows": 112}), tmp_path).cells[0]
+    assert (cell.device, cell.rows) == ("auto", 112)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +176,37 @@ def test_scores_are_compared_start_by_start() -> None:
     records = {"a": record("isd", first, 200, task="pusht"), "b": record("ddpm", second, 200, task="pusht")}
     text = policy_table.markdown(policy_table.rows(records), records, "here")
     assert "ddpm 100 (different, +0.100 ± 0.000; 1.0 times the latency)" in text
+
+
+def steps_record(seed: int, *scores: float) -> dict[str, Any]:
+    """A training with one checkpoint for each score."""
+    steps = [100 * (i + 1) for i in range(len(scores))]
+    found = {str(step): outcomes(0, score=(score,)) for step, score in zip(steps, scores, strict=True)}
+    result = record("isd", {"1": found}, steps[-1], task="pusht", seed=seed)
+    result["result"]["steps"] = steps
+    return result
+
+
+def test_success_against_steps_is_of_trainings_with_three_checkpoints(tmp_path: Path) -> None:
+    records = {"a": steps_record(0, 0.2, 0.5, 0.8), "b": steps_record(1, 0.4, 0.5, 0.6)}
+    curves = policy_steps.curves(records)
+    assert curves == {"pusht": {("isd", "1"): {100: [0.2, 0.4], 200: [0.5, 0.5], 300: [0.8, 0.6]}}}
+    text = policy_steps.markdown(curves)
+    assert "| method | NFE | 100 steps | 200 steps | 300 steps |" in text
+    assert "| isd | 1 | .300 ± .141 | .500 ± .000 | .700 ± .141 |" in text
+    policy_steps.draw(tmp_path / "steps.png", curves)
+    assert (tmp_path / "steps.png").stat().st_size > 1000
+    assert policy_steps.curves({"a": steps_record(0, 0.2, 0.5)}) == {}
+
+
+def test_a_training_that_was_stopped_is_not_evaluated(tmp_path: Path, monkeypatch: Any) -> None:
+    """SIGTERM ends a training with exit code 0; the cell must not take its last checkpoint for the whole."""
+    cell = policy_plan.read(plan_file(tmp_path), tmp_path).cells[0]
+    stopped = SimpleNamespace(step=1, config={"trainer": {"steps": 2}})
+    monkeypatch.setattr(policy_cells, "_command", lambda *_: None)
+    monkeypatch.setattr(policy_cells.checkpoint, "load", lambda _: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        policy_cells.measure(cell, tmp_path)
 
 
 @pytest.mark.sim

@@ -56,6 +56,18 @@ def test_other_settings_are_refused_with_the_field(tmp_path):
         run_cells(square, [replace(Square(2), scale=2.0)], tmp_path, 1, "squares")
 
 
+def test_a_record_from_before_a_field_was_made_with_its_default(tmp_path):
+    run_cells(square, [Square(2)], tmp_path, 1, "squares")
+    path = cell_file(tmp_path, Square(2))
+    record = json.loads(path.read_text())
+    del record["settings"]["scale"]
+    path.write_text(json.dumps(record))
+    run_cells(square, [Square(2)], tmp_path, 1, "squares")
+    assert calls(tmp_path) == ["2"]
+    with pytest.raises(InputError, match=r"scale=1\.0.*scale=2\.0"):
+        run_cells(square, [replace(Square(2), scale=2.0)], tmp_path, 1, "squares")
+
+
 def test_a_field_that_changes_no_result_does_not_count(tmp_path):
     run_cells(square, [Square(2)], tmp_path, 1, "squares")
     run_cells(square, [Square(2, threads=4)], tmp_path, 1, "squares")
