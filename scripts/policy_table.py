@@ -11,6 +11,7 @@ from typing import Any
 from envs.statistics import mcnemar, mean_and_error, wilson
 from envs.tasks import task_named
 from scripts.experiments import tables
+from scripts.policy_plan import METHODS
 
 Records = Mapping[str, Mapping[str, Any]]
 SIMULATORS = ("mujoco", "robosuite", "gym-pusht", "pymunk")
@@ -129,9 +130,14 @@ def _overview(found: Sequence[Row], tasks: Sequence[str]) -> str:
 
 
 def _training(records: Records, task: str) -> str:
-    """The training command that a task's methods share, and what some of them change."""
+    """The training command that a task's methods share, and what some of them change: the objective is told of methods
+    whose name is the plan's own.
+    """
     settings = [record["settings"] for record in records.values() if record["settings"]["task"] == task]
-    words = {each["method"]: [word for word in each["words"] if not word.startswith("objective=")] for each in settings}
+    words = {
+        each["method"]: [w for w in each["words"] if each["method"] not in METHODS or not w.startswith("objective=")]
+        for each in settings
+    }
     shared = [word for word in next(iter(words.values())) if all(word in other for other in words.values())]
     own = {method: " ".join(word for word in given if word not in shared) for method, given in words.items()}
     changes = [f"{method}: `{change}`" for method, change in own.items() if change]

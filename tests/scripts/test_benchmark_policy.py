@@ -149,7 +149,7 @@ def test_what_a_method_changes_stands_beside_the_command() -> None:
     records["a"]["settings"]["words"] = ["task=lift", "objective=isd", "trainer.steps=2"]
     records["b"]["settings"]["words"] = ["task=lift", "objective=isd", "trainer.steps=2", "trainer.steps=6"]
     text = policy_table.markdown(policy_table.rows(records), records, "here")
-    assert "`isd_policy.train task=lift trainer.steps=2`; isd_long: `trainer.steps=6`\n" in text
+    assert "`isd_policy.train task=lift trainer.steps=2`; isd_long: `objective=isd trainer.steps=6`\n" in text
 
 
 def test_a_graded_task_is_told_by_its_score() -> None:
