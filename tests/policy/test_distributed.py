@@ -27,6 +27,7 @@ for key in options["observation_keys"]:
 assert np.array_equal(shared.actions, alone.actions)
 held = [key for key, value in shared.observations.items() if isinstance(value, np.memmap)]
 assert held == (["object", "front_image"] if sys.argv[2] == "memory" else ["object"]), held
+world.barrier()  # the first process unlinks the files after the others have them
 assert not Path(shared.actions.filename).exists()
 """
 
