@@ -91,7 +91,7 @@ class CentralDifference:
     """(F(+h) - F(-h)) / 2h from one call of 2B rows, h = eps in path time (times t on the variance-exploding path).
 
     The two passes are a difference of nearly equal numbers. precision, whatever the training's: `float32`, which on a
-    GPU needs `use_tf32(False)` (with TF32 the derivative of the 66M U-Net errs by a quarter instead of a thousandth,
+    GPU needs `follow_precision` (with TF32 the derivative of the 66M U-Net errs by a quarter instead of a thousandth,
     measured on an H100); `tf32`, a third of the time there, with eps near 0.05 (an error of 3 %); `autocast`, the
     training's own (bfloat16 then needs eps near 0.02). t + h and t - h are not clamped to the path.
     """
@@ -126,3 +126,9 @@ class CentralDifference:
         with nullcontext() if graph else torch.no_grad(), full:
             plus, minus = net(*points).chunk(2)
         return (plus - minus) / (2 * expand(h, x))
+
+
+def follow_precision(derivative: Derivative | None) -> None:
+    """Decides about TF32 as a derivative's passes need it; what takes no differences, or in autocast, leaves it."""
+    if isinstance(derivative, CentralDifference) and derivative.precision != "autocast":
+        use_tf32(derivative.precision == "tf32")

@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 
 from isd_core import checkpoint, distributed, seeds, sharding
 from isd_core.batches import Dataset, Prefetch, Shuffle, to_device
-from isd_core.derivatives import CentralDifference, use_tf32
+from isd_core.derivatives import follow_precision
 from isd_core.diagnostics import ROWS, Watch, Window, estimates
 from isd_core.ema import EMA, DecayLaw, PowerDecay
 from isd_core.errors import InputError
@@ -102,7 +102,7 @@ class LossModule(nn.Module):
 
     keep_casts: cast the weights to the type of `autocast` once for all passes. Off for divided weights: their gradients
     are reduced after the pass that they were gathered for, and those of a cast from an earlier pass come too late.
-    An objective with differences decides about TF32 for the whole process (`use_tf32`).
+    An objective with differences decides about TF32 for the whole process (`follow_precision`).
     """
 
     def __init__(
@@ -113,9 +113,7 @@ class LossModule(nn.Module):
         weighting = getattr(objective, "weighting", None)
         self.weighting = weighting if isinstance(weighting, nn.Module) else None
         self._loss = objective.loss
-        derivative = getattr(objective, "derivative", None)
-        if isinstance(derivative, CentralDifference) and derivative.precision != "autocast":
-            use_tf32(derivative.precision == "tf32")
+        follow_precision(getattr(objective, "derivative", None))
 
     def compile_step(self, reduce_overhead: bool) -> None:
         """Compiles the step behind its draw: all passes of the network, the derivative among them, with their

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from isd_core import files
+from isd_core.derivatives import follow_precision
 from isd_core.network import Cond
 from isd_core.trainer import pick_device
 from scripts.experiments import command, tables
@@ -36,6 +37,7 @@ WORDS = (f"trainer.steps={STEPS}",)
 def measure(network: str, objective: str, batch: int, turns: int, device: torch.device) -> dict[str, Any]:
     """Passes, seconds of a step and of its calls made alone; each the median of `turns`, taken in turn."""
     made = _on(device, example(network, objective, batch, WORDS))
+    follow_precision(getattr(made.objective, "derivative", None))  # as the trainer does
     rng = torch.Generator(device).manual_seed(0)
     passes = count_passes(made.objective, made.net, made.x, made.cond, rng, STEPS - 1)
 

@@ -69,8 +69,8 @@ def read(path: Path, out: Path, only: Sequence[str] = (), workers: int = 1) -> P
     methods = {name: method for name, method in methods.items() if name in only or not set(only) & set(methods)}
     evaluation = content["evaluation"]
     _check(path, "evaluation", evaluation, EVALUATION_FIELDS | EVALUATION_OPTIONS, needed=EVALUATION_FIELDS)
-    how = {"select": evaluation["select"], "seed_of_starts": evaluation["seed"], "workers": workers}
-    how |= {key: evaluation[key] for key in ("last", "episodes", *sorted(EVALUATION_OPTIONS)) if key in evaluation}
+    how = {"seed_of_starts" if key == "seed" else key: value for key, value in evaluation.items()}
+    how |= {"workers": workers}
     demos, cells = [], []
     for name, task in tasks.items():
         _check(path, f"task {name}", task, TASK_FIELDS)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from envs.tasks import task_named
 from scripts.experiments import tables
+from scripts.policy_table import Records, kind_of
 
-Records = Mapping[str, Mapping[str, Any]]
 Curves = dict[str, dict[tuple[str, str], dict[int, list[float]]]]
 """task -> (method, sampling) -> steps -> the mean success or score of each seed."""
 
@@ -25,7 +22,7 @@ def curves(records: Records) -> Curves:
         made, found = record["settings"], record["result"]
         if len(found["steps"]) < FEWEST:
             continue
-        kind = "score" if task_named(found["protocol"]["environment"]["task"]).graded else "success"
+        kind = kind_of(found)
         of_task = result.setdefault(made["task"], {})
         for sampling, outcomes in found["samplings"].items():
             of_method = of_task.setdefault((made["method"], sampling), {})

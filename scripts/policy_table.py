@@ -42,6 +42,16 @@ class Row:
     outcomes: list[bool]
     scores: list[float]
 
+    @property
+    def kind(self) -> str:
+        """`score` for a graded task, else `success`."""
+        return "score" if self.graded else "success"
+
+
+def kind_of(result: Mapping[str, Any]) -> str:
+    """What a training's outcomes are told by: `score` for a graded task, else `success`."""
+    return "score" if task_named(result["protocol"]["environment"]["task"]).graded else "success"
+
 
 def rows(records: Records) -> list[Row]:
     """One row for each task, method and sampling, in the order of the records."""
@@ -57,8 +67,8 @@ def rows(records: Records) -> list[Row]:
 
 def _row(task: str, method: str, sampling: str, group: Sequence[Mapping[str, Any]]) -> Row:
     results = [record["result"] for record in group]
-    graded = task_named(results[0]["protocol"]["environment"]["task"]).graded
-    kind = "score" if graded else "success"
+    kind = kind_of(results[0])
+    graded = kind == "score"
     means = [
         statistics.fmean(statistics.fmean(outcomes[kind]) for outcomes in result["samplings"][sampling].values())
         for result in results
@@ -107,7 +117,7 @@ def markdown(found: Sequence[Row], records: Records, about: str) -> str:
         f"{settings['seed_of_starts']}), the same for all; {kept}. Cap {protocol['max_steps']} steps "
         f"or the task's own; sampler starts from {protocol['sampler_start']}; EMA weights; "
         f"{protocol['environment']['engine']} engine, {protocol['environment']['mode']} mode. Milliseconds are "
-        f"a policy call of one robot, {_where(settings.get('device', 'cpu'))}. {about}, {simulators}.",
+        f"a policy call of one robot, {_where(settings['device'])}. {about}, {simulators}.",
     ]
     tasks = list(dict.fromkeys(row.task for row in found))
     parts += [_overview(found, tasks)] if len(tasks) > 1 else []
@@ -145,7 +155,7 @@ def _training(records: Records, task: str) -> str:
 
 
 def _table(chosen: Sequence[Row]) -> str:
-    what = "score" if chosen[0].graded else "success"
+    what = chosen[0].kind
     header = ["method", "NFE", "seeds", f"{what}, last", f"{what}, best", "95 %", "ms a call", "training, s"]
     body = [
         [
@@ -205,8 +215,7 @@ def draw(path: Path, found: Sequence[Row]) -> None:
                     f"{row.method} {row.sampling}", (row.latency_ms, row.best), fontsize=6, xytext=(3, 3),
                     textcoords="offset points",
                 )  # fmt: skip
-            what = "score" if chosen[0].graded else "success"
-            place.set(title=task, xlabel="milliseconds a policy call", ylabel=f"{what}, best", xscale="log")
+            place.set(title=task, xlabel="milliseconds a policy call", ylabel=f"{chosen[0].kind}, best", xscale="log")
 
 
 def content(found: Sequence[Row]) -> list[dict[str, Any]]:

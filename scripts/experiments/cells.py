@@ -40,7 +40,7 @@ def finished(out: Path, cell: Cell) -> dict[str, Any] | None:
     """A cell's record, {"settings", "result", "seconds", ...}, or None while it is not done.
 
     Raises `InputError` for a record of other settings; fields with compare=False do not count, they change no result.
-    A field that a record lacks came later: it was made with the field's default.
+    A field that a record lacks came later: it was made with the field's default, which is filled in.
     """
     path = cell_file(out, cell)
     if not path.exists():
@@ -48,7 +48,7 @@ def finished(out: Path, cell: Cell) -> dict[str, Any] | None:
     record: dict[str, Any] = read_json(path)
     compared = {field.name for field in fields(cell) if field.compare}
     wanted = {key: value for key, value in settings(cell).items() if key in compared}
-    made = {field.name: field.default for field in fields(cell)} | record["settings"]
+    made = record["settings"] = {field.name: field.default for field in fields(cell)} | record["settings"]
     if different := sorted(key for key in wanted if made[key] != wanted[key]):
         key = different[0]
         raise InputError(

@@ -94,7 +94,7 @@ def test_a_plan_that_makes_no_sense(tmp_path: Path, changes: dict[str, Any], mat
 def record(method: str, samplings: dict[str, Any], best: int, task: str = "lift", seed: int = 0) -> dict[str, Any]:
     return {
         "settings": {"task": task, "method": method, "seed": seed, "words": ["task=lift"], "episodes": 4, "last": 2}
-        | {"select": 2, "seed_of_starts": 7},
+        | {"select": 2, "seed_of_starts": 7, "device": "cpu"},
         "versions": {"mujoco": "3.3.7", "robosuite": "1.5.2"},
         "result": {
             "best": best,
