@@ -6,7 +6,7 @@ and `isd/PushT-v0` with gymnasium; the simulators are imported when the first en
 
 from gymnasium.envs.registration import register, registry
 
-from envs import llvm
+from envs.engines import llvm
 from envs.tasks import TASKS
 
 llvm.prepare()

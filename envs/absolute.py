@@ -10,16 +10,16 @@ import h5py
 import numpy as np
 from omegaconf import DictConfig
 
-from envs import recorded
-from envs.engine import make_engine, resolve
-from envs.jobs import in_turn, run_jobs
-from envs.records import Recorded
+from envs.demonstrations import recorded
+from envs.engines.engine import make_engine, resolve
 from envs.replay import repeat_all
+from envs.rollouts.jobs import in_turn, run_jobs
+from envs.rollouts.results import Recorded
 from envs.spec import EnvSpec
-from isd_core.cli import command
-from isd_core.errors import InputError
-from isd_core.files import atomic_write
-from isd_core.progress import Progress
+from isd_core.support.cli import command
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write
+from isd_core.support.progress import Progress
 
 KEY = "actions_abs"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from envs.statistics import Comparison, mcnemar
-from isd_core import files
-from isd_core.cli import command
-from isd_core.errors import InputError
+from envs.rollouts.statistics import Comparison, mcnemar
+from isd_core.support import files
+from isd_core.support.cli import command
+from isd_core.support.errors import InputError
 
 
 def compare(first: Path, second: Path, nfe: tuple[str, str], confidence: float = 0.95) -> Comparison:

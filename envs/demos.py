@@ -9,16 +9,16 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from envs import demo_file
-from envs.engine import resolve, say
-from envs.experts import expert_for
-from envs.jobs import Job, run_jobs
-from envs.seat import Demonstration
+from envs.demonstrations import demo_file
+from envs.demonstrations.experts import expert_for
+from envs.engines.engine import resolve, say
+from envs.engines.slot import Demonstration
+from envs.rollouts.jobs import Job, run_jobs
+from envs.rollouts.statistics import wilson
 from envs.spec import EnvSpec
-from envs.statistics import wilson
-from isd_core.cli import command
-from isd_core.errors import InputError
-from isd_core.progress import Progress
+from isd_core.support.cli import command
+from isd_core.support.errors import InputError
+from isd_core.support.progress import Progress
 
 WORST_SUCCESS = 0.2
 """The generation gives up when fewer episodes than this succeed (after the first fifty)."""

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from envs.engine import Observation, SimulationError, make_engine, pictures
+from envs.engines.engine import Observation, SimulationError, make_engine, pictures
 from envs.spec import observation_shapes, spec_from_dict, spec_of_data
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import h5py
 from omegaconf import DictConfig
 
-from envs import recorded
-from envs.engine import make_engine
-from envs.jobs import in_turn, run_jobs
+from envs.demonstrations import recorded
+from envs.engines.engine import make_engine
+from envs.rollouts.jobs import in_turn, run_jobs
 from envs.spec import CAMERA_SUFFIX
-from isd_core.cli import command
-from isd_core.errors import InputError
-from isd_core.files import atomic_write
-from isd_core.progress import Progress
+from isd_core.support.cli import command
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write
+from isd_core.support.progress import Progress
 
 
 def add_pictures(path: Path, out: Path, cameras: Sequence[str], size: int, workers: int) -> int:

@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
-from envs import film, recorded, records
-from envs.engine import Engine, make_engine, resolve
-from envs.jobs import in_turn, run_jobs
-from envs.records import Recorded
-from envs.seat import Repeated
-from envs.simulator import check_versions
+from envs.demonstrations import recorded
+from envs.engines.engine import Engine, make_engine, resolve
+from envs.engines.simulator import check_versions
+from envs.engines.slot import Repeated
+from envs.rollouts import film
+from envs.rollouts import results as records
+from envs.rollouts.jobs import in_turn, run_jobs
+from envs.rollouts.results import Recorded
+from envs.rollouts.statistics import mean_and_error, wilson
 from envs.spec import EnvSpec, Spec
-from envs.statistics import mean_and_error, wilson
-from isd_core.cli import command
-from isd_core.errors import InputError
-from isd_core.progress import Progress
+from isd_core.support.cli import command
+from isd_core.support.errors import InputError
+from isd_core.support.progress import Progress
 
 FRAMES_OF_SHEET = 8
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from envs.tasks import PUSHT, RobosuiteTask, Task, robosuite_task, task_of_robosuite
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 CHOICES = {
     "engine": ("compiled", "robosuite"),
@@ -78,7 +78,7 @@ def observation_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
 def spec_from_dict(values: Mapping[str, Any]) -> Spec:
     """The spec whose `to_dict` gave `values`, or that a command describes. Raises `InputError` for unknown fields."""
     if values.get("task") == PUSHT.name:
-        from envs.pusht.spec import PushTSpec
+        from envs.engines.pusht.spec import PushTSpec
 
         return from_fields(PushTSpec, values)
     return EnvSpec.from_dict(values)
@@ -87,7 +87,7 @@ def spec_from_dict(values: Mapping[str, Any]) -> Spec:
 def spec_of_data(env_args: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> Spec:
     """The environment that a data file names. engine, mode: of robosuite's tasks."""
     if env_args.get("env_name") == PUSHT.title:
-        from envs.pusht.spec import PushTSpec
+        from envs.engines.pusht.spec import PushTSpec
 
         return PushTSpec()
     return EnvSpec.from_env_args(env_args, engine, mode)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 ROBOT_KEYS = {
     "joint_pos": 7,

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from isd_core.errors import InputError
 from isd_core.flow_map import expand
 from isd_core.network import Cond, VelocityNet, stack
+from isd_core.support.errors import InputError
 
 PRECISIONS = ("float32", "tf32", "autocast")
 

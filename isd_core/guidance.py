@@ -8,10 +8,10 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Generator, Tensor
 
-from isd_core.errors import InputError
 from isd_core.flow_map import expand
 from isd_core.network import Cond, VelocityNet
 from isd_core.paths import Path
+from isd_core.support.errors import InputError
 
 
 class Guidance(Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from isd_core.errors import InputError
 from isd_core.flow_map import expand
 from isd_core.network import Cond
 from isd_core.paths import Path, VarianceExploding
+from isd_core.support.errors import InputError
 
 
 def plain(net: nn.Module, path: Path) -> nn.Module:

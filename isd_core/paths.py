@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 NU_TOLERANCE = 1e-6
 

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from isd_core.errors import InputError
 from isd_core.flow_map import FlowMap
 from isd_core.guidance import without
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.paths import Path
+from isd_core.support.errors import InputError
 
 
 class Sampler(Protocol):

@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from isd_core.curricula import Curriculum
-from isd_core.errors import InputError
 from isd_core.paths import Path, VarianceExploding
+from isd_core.support.errors import InputError
 
 
 class TimeLaw(ABC):

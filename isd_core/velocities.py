@@ -8,12 +8,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from isd_core.checkpoint import load
-from isd_core.config import instantiate, locate
-from isd_core.errors import InputError
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Points
 from isd_core.paths import Path
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate, locate
+from isd_core.training.checkpoint import load
 
 
 class Velocity(Protocol):

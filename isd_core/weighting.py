@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from isd_core.embedding import fourier
-from isd_core.errors import InputError
+from isd_core.networks.embedding import fourier
 from isd_core.paths import Path
+from isd_core.support.errors import InputError
 
 
 class Discrepancy(Protocol):

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isd_core import checkpoint, seeds
-from isd_core.config import instantiate
-from isd_core.errors import InputError
 from isd_core.sampling import with_guidance
-from isd_core.trainer import pick_device
+from isd_core.support import seeds
+from isd_core.support.device import pick_device
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
 from isd_image.data import ImageData
 from isd_image.generate import Generator
 from isd_image.model import ChannelNormaliser, ImageModel

@@ -7,10 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from isd_core import files
-from isd_core.cli import command, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
+from isd_core.support import files
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
 from isd_image.data import crop
 from isd_image.data.raw import Entries, open_images
 from isd_image.data.shards import FORMAT, INDEX, ShardNotes, check_plan, shard_path, statistics

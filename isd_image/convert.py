@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from isd_core import checkpoint, files
-from isd_core.cli import command, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
-from isd_core.optimizer import optimizer_tensors
+from isd_core.support import files
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
+from isd_core.training.optimizer import optimizer_tensors
 from isd_image.build import KIND, build_network
 from isd_image.model import ChannelNormaliser, ImageModel
 from isd_image.released import convert, weights_of

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isd_core.config import instantiate
-from isd_core.errors import InputError
-from isd_core.progress import Progress
-from isd_core.trainer import pick_device
+from isd_core.support.device import pick_device
+from isd_core.support.errors import InputError
+from isd_core.support.progress import Progress
+from isd_core.support.registry import instantiate
 from isd_image.codecs import Codec
 from isd_image.data.crop import centre_crop, to_tensor
 from isd_image.data.raw import RawImages, decode, open_images

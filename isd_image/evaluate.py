@@ -9,10 +9,11 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from isd_core import checkpoint, files
-from isd_core.cli import command, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
+from isd_core.support import files
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
 from isd_image.build import open_checkpoint
 from isd_image.metrics.distances import Gaussian, frechet, inception_score, kernel_distance, precision_recall
 from isd_image.metrics.extractors import Extractor, describe, digest

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isd_core import seeds
-from isd_core.errors import InputError
-from isd_core.progress import Progress
 from isd_core.sampling import Sampler, check_nfe
+from isd_core.support import seeds
+from isd_core.support.errors import InputError
+from isd_core.support.progress import Progress
 from isd_image.codecs import Codec
 from isd_image.model import ImageModel
 from isd_image.pool import ordered

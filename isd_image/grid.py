@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from isd_core.errors import InputError
-from isd_core.files import atomic_write
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write
 from isd_image.generate import SamplePlan
 
 GAP = 2

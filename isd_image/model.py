@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor, nn
 
-from isd_core.errors import InputError
 from isd_core.network import Cond, Trainable
+from isd_core.support.errors import InputError
 
 Draw = Callable[[Mapping[str, Tensor], Generator], Tensor]
 

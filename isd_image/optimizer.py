@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isd_core.errors import InputError
-from isd_core.sharding import divided, whole
+from isd_core.support.errors import InputError
+from isd_core.training.sharding import divided, whole
 from isd_image.networks.layers import LabelEmbedding
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic's coefficients of Muon (kellerjordan.github.io/posts/muon)

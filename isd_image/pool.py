@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from isd_core.errors import InputError
-from isd_core.trainer import pick_device
+from isd_core.support.device import pick_device
+from isd_core.support.errors import InputError
 
 T = TypeVar("T")
 Worker = Callable[[int], T]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from isd_core.cli import command, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
 from isd_image.metrics.reference import of_folder
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from isd_core.derivatives import Derivative
-from isd_core.errors import InputError
 from isd_core.network import Cond, VelocityNet
+from isd_core.support.errors import InputError
 from isd_image.networks import InContext, TiT
 
 POSITIONS_TOLERANCE = 1e-3

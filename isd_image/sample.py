@@ -10,9 +10,9 @@ import numpy as np
 from omegaconf import DictConfig
 from PIL import Image
 
-from isd_core.cli import command, resolved
-from isd_core.errors import InputError
-from isd_core.files import atomic_write, write_json
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write, write_json
 from isd_image.build import load_generator, open_checkpoint
 from isd_image.generate import SamplePlan, check_labels
 from isd_image.grid import write_panels

@@ -8,13 +8,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from isd_core import checkpoint
-from isd_core.cli import command, resolved
-from isd_core.config import instantiate
-from isd_core.distributed import is_chief
-from isd_core.errors import InputError
-from isd_core.trainer import Trainer
-from isd_core.training import train
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
+from isd_core.training.distributed import is_chief
+from isd_core.training.run import train
+from isd_core.training.trainer import Trainer
 from isd_image.build import KIND, build_model, load_generator
 from isd_image.data import ImageData
 from isd_image.generate import SamplePlan, check_labels

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 
 def read_weights(path: Path, what: str) -> Any:

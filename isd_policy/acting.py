@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isd_core import seeds
-from isd_core.errors import InputError
 from isd_core.sampling import check_nfe
+from isd_core.support import seeds
+from isd_core.support.errors import InputError
 from isd_policy.horizons import Horizons
 from isd_policy.observations import ObservationSchema
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy import rotations
 
 POSE = 7  # position (3), rotation vector (3), gripper (1)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.acting import Acting, Inputs, check_start
 
 ROWS = 16

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isd_core import seeds
-from isd_core.config import instantiate
-from isd_core.errors import InputError
+from isd_core.support import seeds
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
 from isd_policy.actions import ActionRepresentation
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.encoder import ObservationEncoder

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.networks.camera import Camera, centre_crop, random_crop
 from isd_policy.observations import ObservationSchema
 

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from envs import records
-from envs.rollout import Rollout, rollout
-from envs.statistics import mean_and_error, success_over_time, wilson
-from isd_core import seeds
-from isd_core.cli import command, resolved
-from isd_core.errors import InputError
-from isd_core.files import write_json
-from isd_core.progress import Progress
+from envs.rollouts import results as records
+from envs.rollouts.rollout import Rollout, rollout
+from envs.rollouts.statistics import mean_and_error, success_over_time, wilson
 from isd_core.sampling import check_nfe
+from isd_core.support import seeds
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.files import write_json
+from isd_core.support.progress import Progress
 from isd_policy.batched import ROWS, BatchedPolicy
 from isd_policy.latency import percentiles
-from isd_policy.settings import check_whole
 from isd_policy.simulation import Simulation, open_simulation
+from isd_policy.validation import check_whole
 
 STARTS = ("evaluation", "selection")
 """Streams of starts: for numbers that are reported, and for the choice among checkpoints."""

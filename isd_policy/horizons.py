@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from isd_core.errors import InputError
-from isd_policy.settings import check_whole
+from isd_core.support.errors import InputError
+from isd_policy.validation import check_whole
 
 
 @dataclass(frozen=True)

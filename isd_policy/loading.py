@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isd_core import checkpoint
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
+from isd_core.training import checkpoint
 from isd_policy.acting import Acting
 from isd_policy.build import KIND, build_policy, normaliser_of
 from isd_policy.deploy import bundles, exports

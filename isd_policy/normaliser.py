@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 CONSTANT_RANGE = 1e-4
 """Below this range a dimension counts as constant: it is centred and not stretched."""

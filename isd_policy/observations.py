@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 PICTURE_AXES = 3
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from isd_core.errors import InputError
 from isd_core.network import Cond, Trainable
 from isd_core.sampling import Sampler
+from isd_core.support.errors import InputError
 from isd_policy.acting import Acting, Inputs, check_start
 from isd_policy.actions import ActionRepresentation, Plain
 from isd_policy.encoder import ObservationEncoder

@@ -7,16 +7,16 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from isd_core.cli import command, resolved
-from isd_core.errors import InputError
-from isd_core.files import write_json
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.files import write_json
 from isd_policy.deploy import report as loop_report
 from isd_policy.deploy.drive import against_the_clock, sweep, table
 from isd_policy.deploy.guards import Guards
 from isd_policy.deploy.settings import Settings
 from isd_policy.deploy.simulated import guards_of
-from isd_policy.settings import check_positive, check_whole
 from isd_policy.simulation import Simulation, open_simulation
+from isd_policy.validation import check_positive, check_whole
 
 LOOP = ("rate", "mode", "blend", "lead", "patience", "hold", "stale", "watchdog", "warm_up", "seed")
 GUARDS = ("rate_limit", "workspace")

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isd_core import checkpoint
-from isd_core.errors import InputError
-from isd_core.files import read_json
-from isd_core.processes import end_with_parent
 from isd_core.sampling import check_nfe
-from isd_core.trainer import Trainer
-from isd_policy.settings import check_whole
+from isd_core.support.errors import InputError
+from isd_core.support.files import read_json
+from isd_core.support.processes import end_with_parent
+from isd_core.training import checkpoint
+from isd_core.training.trainer import Trainer
+from isd_policy.validation import check_whole
 
 FOLDER = "evaluations"
 

@@ -10,17 +10,17 @@ import torch
 from omegaconf import OmegaConf
 
 from envs.spec import Spec, observation_shapes, spec_of_data
-from isd_core import checkpoint
-from isd_core.cli import CONFIGS, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
 from isd_core.sampling import with_guidance, with_inputs
-from isd_core.trainer import pick_device
+from isd_core.support.cli import CONFIGS, resolved
+from isd_core.support.device import pick_device
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
 from isd_policy.acting import Acting
 from isd_policy.build import schema_of
 from isd_policy.loading import load_saved, open_saved
 from isd_policy.policy import Policy
-from isd_policy.settings import check_whole
+from isd_policy.validation import check_whole
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,19 @@ from typing import Any
 from omegaconf import DictConfig
 
 from envs.tasks import Task, task_named
-from isd_core import distributed
-from isd_core.cli import command, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
-from isd_core.trainer import pick_device
-from isd_core.training import train
+from isd_core.support.cli import command, resolved
+from isd_core.support.device import pick_device
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
+from isd_core.training import distributed
+from isd_core.training.run import train
 from isd_policy.build import KIND, build_policy, fit_normaliser
 from isd_policy.data import read_shared
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.data.windows import ActionChunks
 from isd_policy.horizons import Horizons
 from isd_policy.selection import Selection
-from isd_policy.settings import check_whole
+from isd_policy.validation import check_whole
 
 
 def check_task(demonstrations: Demonstrations, task: Task) -> None:

@@ -23,9 +23,9 @@ import torch
 if not __package__:  # run as a file: imports start at the repository
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from isd_core.batches import Shuffle
-from isd_core.errors import InputError
-from isd_core.files import write_json
+from isd_core.support.errors import InputError
+from isd_core.support.files import write_json
+from isd_core.training.batches import Shuffle
 from isd_policy.data import read
 from isd_policy.data.convert import convert
 from isd_policy.data.description import describe

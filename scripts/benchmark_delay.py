@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from isd_core.cli import compose_config, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
-from isd_core.files import atomic_write, write_json
 from isd_core.flow_map import FlowMap, expand
 from isd_core.paths import Path as FlowPath
-from isd_core.progress import Progress
+from isd_core.support.cli import compose_config, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write, write_json
+from isd_core.support.progress import Progress
+from isd_core.support.registry import instantiate
 from isd_policy.acting import Call, Inputs, Row
 from isd_policy.deploy.drive import Strategy, strategies, sweep, table, with_latency
 from isd_policy.deploy.runner import Runner

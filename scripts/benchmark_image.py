@@ -19,11 +19,13 @@ from typing import Any
 
 import torch
 
-from isd_core import checkpoint, files
-from isd_core.batches import Shuffle
-from isd_core.cli import compose_config, resolved
-from isd_core.config import instantiate
-from isd_core.trainer import PRECISIONS, LossModule, pick_device
+from isd_core.support import files
+from isd_core.support.cli import compose_config, resolved
+from isd_core.support.device import pick_device
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
+from isd_core.training.batches import Shuffle
+from isd_core.training.trainer import PRECISIONS, LossModule
 from isd_image.build import build_network
 from isd_image.data import Cache, LabelledImages
 from isd_image.data.shards import INDEX

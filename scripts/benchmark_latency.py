@@ -27,14 +27,14 @@ import torch
 from torch import Tensor, nn
 
 from envs.spec import EnvSpec
-from isd_core import checkpoint
-from isd_core.cli import compose_config, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
-from isd_core.files import atomic_write, write_json
 from isd_core.network import Cond, VelocityNet
-from isd_core.progress import Progress
 from isd_core.sampling import Sampler
+from isd_core.support.cli import compose_config, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write, write_json
+from isd_core.support.progress import Progress
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
 from isd_policy.acting import Call, Inputs
 from isd_policy.build import build_policy
 from isd_policy.deploy import exports, graphs, int8

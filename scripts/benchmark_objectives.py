@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isd_core import files
 from isd_core.derivatives import follow_precision
 from isd_core.network import Cond
-from isd_core.trainer import pick_device
+from isd_core.support import files
+from isd_core.support.device import pick_device
 from scripts.experiments import command, tables
 from scripts.experiments.heads import Example, example, is_policy, objectives
 from scripts.experiments.passes import count_passes

@@ -17,7 +17,7 @@ from pathlib import Path
 if not __package__:  # run as a file: imports start at the repository
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from scripts import policy_plan, policy_steps, policy_table
 from scripts.experiments import command
 from scripts.experiments.cells import finished, run_cells

@@ -25,16 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from envs.compiled import parity, rollouts
-from envs.compiled.engine import CompiledEngine
-from envs.engine import resolve
-from envs.experts import EXPERTS
-from envs.pools import make_pool
-from envs.robosuite_engine import RobosuiteEngine
-from envs.seat import Executed, Seat
+from envs.demonstrations.experts import EXPERTS
+from envs.engines.compiled import parity, rollouts
+from envs.engines.compiled.engine import CompiledEngine
+from envs.engines.engine import resolve
+from envs.engines.robosuite_engine import RobosuiteEngine
+from envs.engines.slot import Executed, Seat
+from envs.rollouts.pools import make_pool
 from envs.spec import EnvSpec
 from envs.tasks import ROBOSUITE_TASKS as TASKS
-from isd_core import files, seeds
+from isd_core.support import files, seeds
 
 STEPS = {"lift": 80, "can": 80, "square": 80, "tool_hang": 30, "transport": 30}
 STARTS = 200

@@ -6,8 +6,8 @@ import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from isd_core.errors import InputError
-from isd_core.files import atomic_write
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write
 
 
 def unpack(source: Path, folder: Path) -> int:

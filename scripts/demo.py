@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
-from isd_core import checkpoint
-from isd_core.errors import InputError
-from isd_core.files import read_json, write_json
+from isd_core.support.errors import InputError
+from isd_core.support.files import read_json, write_json
+from isd_core.training import checkpoint
 from scripts import preflight
 from scripts.report import summary, write
 from scripts.results import DEMONSTRATIONS, FILM, LEDGER, NO_FILM, SETTINGS

@@ -18,9 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 import isd_policy
 from envs.gym_env import SimulatedTask
 from envs.spec import EnvSpec
-from isd_core import checkpoint, seeds
-from isd_core.errors import InputError
-from isd_core.files import atomic_write
+from isd_core.support import seeds
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write
+from isd_core.training import checkpoint
 from scripts import preflight
 from scripts.results import FILM, NO_FILM, STRIP
 

@@ -9,8 +9,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
-from isd_core.errors import InputError
-from isd_core.processes import end_with_parent
+from isd_core.support.errors import InputError
+from isd_core.support.processes import end_with_parent
 
 T = TypeVar("T")
 Run = Callable[[T], None]

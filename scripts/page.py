@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from isd_core.charts import Bar, Curve, curves, histogram, split, success_bars
-from isd_core.page import chart, data_uri, figure, number_table, page, section, table
+from isd_core.support.charts import Bar, Curve, curves, histogram, split, success_bars
+from isd_core.support.page import chart, data_uri, figure, number_table, page, section, table
 from scripts.results import Results, rate_text
 
 LATENCIES = ("p50", "p95", "p99", "max")

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 
 from envs import demos
-from isd_core import checkpoint, cli
-from isd_core.files import read_json
-from isd_core.trainer import pick_device
+from isd_core.support import cli
+from isd_core.support.device import pick_device
+from isd_core.support.files import read_json
+from isd_core.training import checkpoint
 from isd_policy import evaluate, train
 from isd_policy.batched import ROWS
 from isd_policy.latency import percentiles

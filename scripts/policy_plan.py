@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from scripts.policy_cells import DemosCell, PolicyCell, Sampling
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from envs.statistics import mcnemar, mean_and_error, wilson
+from envs.rollouts.statistics import mcnemar, mean_and_error, wilson
 from envs.tasks import task_named
 from scripts.experiments import tables
 from scripts.policy_plan import METHODS

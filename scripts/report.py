@@ -13,8 +13,8 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from isd_core.errors import InputError
-from isd_core.files import atomic_write, write_json
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write, write_json
 from scripts.page import render
 from scripts.results import Results, collect, rate_text
 

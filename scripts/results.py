@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envs.statistics import mcnemar
-from isd_core import checkpoint
-from isd_core.errors import InputError
-from isd_core.files import read_json
-from isd_core.loggers import LOG, read_log
+from envs.rollouts.statistics import mcnemar
+from isd_core.support.errors import InputError
+from isd_core.support.files import read_json
+from isd_core.training import checkpoint
+from isd_core.training.loggers import LOG, read_log
 from scripts.stages import Ledger
 
 SETTINGS = "settings.json"

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isd_core.errors import InputError
-from isd_core.files import read_json, write_json
-from isd_core.processes import end_with_parent
+from isd_core.support.errors import InputError
+from isd_core.support.files import read_json, write_json
+from isd_core.support.processes import end_with_parent
 
 HEARTBEAT = 1.0  # seconds between two notes of the elapsed time: what a kill can lose
 # Lines appear as they are printed; threads that wait leave their core to whoever needs it (on a busy machine OpenMP's

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from isd_core.errors import InputError
 from isd_core.flow_map import FlowMap
 from isd_core.guidance import Guidance, NoGuidance
 from isd_core.network import Cond, SameDropout, VelocityNet, has_dropout, stack
 from isd_core.paths import Path
+from isd_core.support.errors import InputError
 from isd_core.times import BetaPair, TimeLaw
 from isd_core.weighting import MSE, Discrepancy, Uniform, Weighting
 

@@ -19,11 +19,11 @@ from torch import Generator, Tensor
 
 from isd_core.curricula import Constant, Curriculum
 from isd_core.derivatives import CentralDifference, Derivative
-from isd_core.errors import InputError
 from isd_core.flow_map import expand
 from isd_core.network import VelocityNet
 from isd_core.objectives.base import FlowMapObjective, Points, Residual
 from isd_core.paths import Trigonometric
+from isd_core.support.errors import InputError
 from isd_core.velocities import OwnDiagonal, Velocity
 
 STOP_GRADIENTS = ("full", "spatial", "none")

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from isd_core.derivatives import CentralDifference, Derivative
-from isd_core.errors import InputError
 from isd_core.network import VelocityNet
 from isd_core.objectives.base import FlowMapObjective, Points, Residual
+from isd_core.support.errors import InputError
 from isd_core.velocities import Conditional, OwnDiagonal, Velocity
 
 

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from isd_core.between import Between, Midpoint, Way
-from isd_core.errors import InputError
+from isd_core.intermediate import Between, Midpoint, Way
 from isd_core.network import VelocityNet
 from isd_core.objectives.base import FlowMapObjective, Points, Residual
+from isd_core.support.errors import InputError
 from isd_core.velocities import Velocity
 
 ROUNDING = 1e-5

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from isd_core import files
-from isd_core.errors import InputError
+from isd_core.support import files
+from isd_core.support.errors import InputError
 
 
 class Codec(Protocol):

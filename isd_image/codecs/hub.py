@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.codecs.base import NetworkCodec, guarded
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.codecs.base import NetworkCodec, existing, guarded, hash_files
 from isd_image.weights import read_weights
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.codecs.base import existing, guarded, hash_files
 from isd_image.codecs.hub import Gaussian
 from isd_image.weights import read_weights

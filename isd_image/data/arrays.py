@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Generator, Tensor
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 
 class ImageData(Protocol):

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from isd_core.errors import InputError
-from isd_core.files import read_json
+from isd_core.support.errors import InputError
+from isd_core.support.files import read_json
 from isd_image.data.arrays import mirror_some
 from isd_image.data.crop import NAME as CROP
 from isd_image.data.shards import FORMAT, INDEX, map_shard, shard_path

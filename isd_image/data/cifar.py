@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.data.arrays import LabelledImages
 
 CLASSES = 10

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from isd_core import seeds
-from isd_core.errors import InputError
+from isd_core.support import seeds
+from isd_core.support.errors import InputError
 from isd_image.data.arrays import LabelledImages
 
 CLASSES = 10

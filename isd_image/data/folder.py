@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from isd_core.errors import InputError
-from isd_core.progress import Progress
+from isd_core.support.errors import InputError
+from isd_core.support.progress import Progress
 from isd_image.data.arrays import LabelledImages
 from isd_image.data.raw import open_images
 

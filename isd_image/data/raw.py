@@ -15,7 +15,7 @@ from typing import Protocol
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.data.crop import centre_crop, to_tensor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isd_core import files
-from isd_core.errors import InputError
+from isd_core.support import files
+from isd_core.support.errors import InputError
 
 FORMAT = 1
 PLAN, INDEX = "plan.json", "cache.json"

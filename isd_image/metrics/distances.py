@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isd_core import seeds
-from isd_core.errors import InputError
+from isd_core.support import seeds
+from isd_core.support.errors import InputError
 
 KID_SUBSETS, KID_SIZE = 100, 1000
 FIDELITY_SEED = 2020  # of torch-fidelity's order

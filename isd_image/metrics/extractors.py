@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isd_core import files
-from isd_core.errors import InputError
+from isd_core.support import files
+from isd_core.support.errors import InputError
 from isd_image.weights import read_weights
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -161,7 +161,7 @@ class Inception:
         except ImportError as error:
             raise InputError("extractor=inception needs torch-fidelity: pip install 'isd-flow[eval]'.") from error
         read_weights(Path(source), "extractor=inception")  # torch-fidelity's own reading would run code in the file
-        from isd_core.trainer import pick_device
+        from isd_core.support.device import pick_device
 
         self._device = pick_device(device)
         network: Any = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(source))

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isd_core import files, seeds
-from isd_core.errors import InputError
-from isd_core.progress import Progress
+from isd_core.support import files, seeds
+from isd_core.support.errors import InputError
+from isd_core.support.progress import Progress
 from isd_image.data import ImageData
 from isd_image.data.crop import NAME as CROP
 from isd_image.data.raw import open_images

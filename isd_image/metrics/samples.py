@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from isd_core import files
-from isd_core.errors import InputError
+from isd_core.support import files
+from isd_core.support.errors import InputError
 
 GREY = ("1", "L", "I;16")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from isd_core import transformer
-from isd_core.embedding import TimeEmbedding
-from isd_core.errors import InputError
-from isd_core.transformer import NORM_EPS, DiTBlock, Modulation, run_block
+from isd_core.networks import transformer
+from isd_core.networks.embedding import TimeEmbedding
+from isd_core.networks.transformer import NORM_EPS, DiTBlock, Modulation, run_block
+from isd_core.support.errors import InputError
 from isd_image.networks.layers import LabelEmbedding, PatchEmbedding, sincos_positions, unpatchify
 
 
@@ -79,7 +79,7 @@ def labels_of(cond: dict[str, Tensor] | None, x: Tensor, classes: int) -> Tensor
 
 
 def initialise(network: nn.Module) -> None:
-    """DiT's start (`isd_core.transformer.initialise`); patches like linear layers, labels normal(0, 0.02)."""
+    """DiT's start (`isd_core.networks.transformer.initialise`); patches like linear layers, labels normal(0, 0.02)."""
     transformer.initialise(network, {PatchEmbedding: _patches, LabelEmbedding: _labels})
 
 

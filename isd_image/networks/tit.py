@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from isd_core.embedding import TimeEmbedding
-from isd_core.transformer import Attention, Modulation, RMSNorm, SwiGLUFeedForward, run_block
+from isd_core.networks.embedding import TimeEmbedding
+from isd_core.networks.transformer import Attention, Modulation, RMSNorm, SwiGLUFeedForward, run_block
 from isd_image.networks.dit import check_sizes, initialise, labels_of
 from isd_image.networks.layers import AxialRotary, LabelEmbedding, PatchEmbedding, sincos_positions, unpatchify
 

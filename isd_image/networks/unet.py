@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isd_core.embedding import TimeEmbedding
-from isd_core.errors import InputError
-from isd_core.normalisation import replace_group_norms
+from isd_core.networks.embedding import TimeEmbedding
+from isd_core.networks.group_norm import replace_group_norms
+from isd_core.support.errors import InputError
 from isd_image.networks.dit import labels_of
 from isd_image.networks.layers import LabelEmbedding
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from isd_core.distributed import World
-from isd_core.errors import InputError
-from isd_core.shared_memory import shared
-from isd_core.zarr_groups import is_group
+from isd_core.support.errors import InputError
+from isd_core.support.zarr_groups import is_group
+from isd_core.training.distributed import World
+from isd_core.training.shared_memory import shared
 from isd_policy.data.demonstrations import Demonstrations
 
 

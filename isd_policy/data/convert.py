@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from isd_core.cli import command
-from isd_core.errors import InputError
-from isd_core.files import atomic_write
-from isd_core.progress import Progress
+from isd_core.support.cli import command
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write
+from isd_core.support.progress import Progress
 from isd_policy.data import read
 from isd_policy.data.demonstrations import Rows
 from isd_policy.data.description import Description, describe

@@ -11,10 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from envs.pusht.spec import PushTSpec
+from envs.engines.pusht.spec import PushTSpec
 from envs.tasks import PUSHT
-from isd_core.errors import InputError
-from isd_core.zarr_groups import is_group, open_group
+from isd_core.support.errors import InputError
+from isd_core.support.zarr_groups import is_group, open_group
 from isd_policy.data import pusht, robomimic, zarr_store
 
 ACTIONS = "actions"

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from omegaconf import DictConfig
 
-from isd_core.cli import command
-from isd_core.errors import InputError
-from isd_core.files import atomic_write, sha256
+from isd_core.support.cli import command
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write, sha256
 
 REPOSITORY = "robomimic/robomimic_datasets"
 KINDS = {

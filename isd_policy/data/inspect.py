@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from envs.spec import EnvSpec, observation_shapes, spec_of_data
 from envs.tasks import task_named
-from isd_core.cli import CONFIGS, command, compose_config
-from isd_core.errors import InputError
+from isd_core.support.cli import CONFIGS, command, compose_config
+from isd_core.support.errors import InputError
 from isd_policy.data import read
 from isd_policy.data.description import Description, describe
 

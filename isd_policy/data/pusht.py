@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from envs.pusht.observations import observe
-from envs.pusht.spec import PICTURE, PushTSpec
-from isd_core.errors import InputError
-from isd_core.zarr_groups import open_group
+from envs.engines.pusht.observations import observe
+from envs.engines.pusht.spec import PICTURE, PushTSpec
+from isd_core.support.errors import InputError
+from isd_core.support.zarr_groups import open_group
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 from isd_policy.data.zarr_store import READ_STEPS

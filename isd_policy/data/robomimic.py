@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 

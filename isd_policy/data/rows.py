@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 MEMORY_SHARE = 0.5
 """The part of the free memory that pictures may take with `dataset.pictures=auto`."""

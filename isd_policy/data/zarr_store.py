@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from isd_core.errors import InputError
-from isd_core.zarr_groups import open_group
+from isd_core.support.errors import InputError
+from isd_core.support.zarr_groups import open_group
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from isd_core.cli import command, resolved
-from isd_core.errors import InputError
 from isd_core.sampling import check_nfe
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
 from isd_policy.acting import check_start
 from isd_policy.deploy import bundles, card
 from isd_policy.loading import load_policy, open_saved

@@ -17,8 +17,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isd_core.checkpoint import Checkpoint
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
+from isd_core.training.checkpoint import Checkpoint
 from isd_policy.deploy import sealed
 
 FORMAT = 1

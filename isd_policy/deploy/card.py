@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from envs.spec import EnvSpec, Spec
-from isd_core import checkpoint
+from isd_core.training import checkpoint
 from isd_policy.actions import POSE
 from isd_policy.build import KIND
 from isd_policy.policy import Policy

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from envs.statistics import wilson
-from isd_core.progress import Progress
+from envs.rollouts.statistics import wilson
+from isd_core.support.progress import Progress
 from isd_policy.deploy.clock import MonotonicClock, VirtualClock
 from isd_policy.deploy.guards import Guards
 from isd_policy.deploy.inference import Delayed

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from isd_core import seeds
-from isd_core.cli import command, resolved
-from isd_core.errors import InputError
 from isd_core.sampling import check_nfe
+from isd_core.support import seeds
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
 from isd_policy.acting import Inputs
 from isd_policy.deploy import bundles, exports, graphs, int8
 from isd_policy.loading import load_policy
 from isd_policy.normaliser import CONSTANT_RANGE
 from isd_policy.policy import Policy
-from isd_policy.settings import check_whole
+from isd_policy.validation import check_whole
 
 OBSERVATIONS = 1000
 TOLERANCES = {"float32": 1e-4, "int8": 0.2}

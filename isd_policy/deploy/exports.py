@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from isd_core.checkpoint import Checkpoint
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
+from isd_core.training.checkpoint import Checkpoint
 from isd_policy.acting import Acting, Inputs, check_start
 from isd_policy.build import schema_of
 from isd_policy.deploy import sealed

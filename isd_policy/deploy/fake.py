@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from isd_core import seeds
+from isd_core.support import seeds
 from isd_policy.deploy.clock import Clock, MonotonicClock
 from isd_policy.deploy.robot import Stamped
 from isd_policy.observations import ObservationSchema

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
-from isd_core.errors import InputError
 from isd_core.sampling import check_nfe
+from isd_core.support.errors import InputError
 from isd_policy.deploy.exports import ACTIONS, NOISE
 from isd_policy.policy import Policy
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.actions import POSE
 from isd_policy.deploy.turns import nearest_turn
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 
 def quantise(file: Path) -> None:

@@ -7,9 +7,9 @@ from html import escape
 from os import PathLike
 from typing import Any
 
-from isd_core.charts import WIDTH, histogram, line, linear_ticks, svg, text
-from isd_core.files import atomic_write
-from isd_core.page import chart, figure, number_table, page, section, table
+from isd_core.support.charts import WIDTH, histogram, line, linear_ticks, svg, text
+from isd_core.support.files import atomic_write
+from isd_core.support.page import chart, figure, number_table, page, section, table
 
 PERCENTILES = ("p50", "p95", "p99", "max")
 PARTS = {

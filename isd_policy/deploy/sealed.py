@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from isd_core.errors import InputError
-from isd_core.files import atomic_write, read_json, sha256
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write, read_json, sha256
 
 Fill = Callable[[Path], Mapping[str, Any]]
 """Writes files into a folder and returns what is to be said about them."""

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from isd_core.cli import command, resolved
-from isd_core.errors import InputError
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
 from isd_policy.deploy import bundles, exports
 from isd_policy.loading import load_saved, open_saved
-from isd_policy.settings import check_positive, check_whole
+from isd_policy.validation import check_positive, check_whole
 
 
 @command("deploy_serve")

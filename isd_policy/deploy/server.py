@@ -23,7 +23,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.acting import Acting, Call
 from isd_policy.deploy.client.policy import OPTIONS
 from isd_policy.deploy.client.wire import WireError, pack, unpack

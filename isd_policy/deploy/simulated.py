@@ -8,8 +8,8 @@ import numpy as np
 
 from envs.gym_env import SimulatedTask
 from envs.spec import EnvSpec, Spec
-from isd_core import seeds
-from isd_core.errors import InputError
+from isd_core.support import seeds
+from isd_core.support.errors import InputError
 from isd_policy.actions import POSE
 from isd_policy.deploy.clock import Clock
 from isd_policy.deploy.guards import Box, Guards

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor, nn
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 CHANNELS_PER_GROUP = 16
 TRUNK_CHANNELS = 512

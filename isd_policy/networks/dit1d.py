@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from isd_core import transformer
-from isd_core.embedding import TimeEmbedding
-from isd_core.errors import InputError
 from isd_core.network import Cond
-from isd_core.transformer import NORM_EPS, DiTBlock, Modulation
+from isd_core.networks import transformer
+from isd_core.networks.embedding import TimeEmbedding
+from isd_core.networks.transformer import NORM_EPS, DiTBlock, Modulation
+from isd_core.support.errors import InputError
 from isd_policy.networks.interval import GUIDANCE, interval
 
 

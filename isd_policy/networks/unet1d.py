@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from isd_core.embedding import TimeEmbedding
-from isd_core.errors import InputError
 from isd_core.network import Cond
-from isd_core.normalisation import GroupNorm
+from isd_core.networks.embedding import TimeEmbedding
+from isd_core.networks.group_norm import GroupNorm
+from isd_core.support.errors import InputError
 from isd_policy.networks.interval import GUIDANCE, interval
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"mish": nn.Mish, "silu": nn.SiLU}

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from isd_core.errors import InputError
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
 from isd_core.sampling import check_nfe, row_generators
+from isd_core.support.errors import InputError
 from isd_core.weighting import MSE, Discrepancy
 
 STEPS = 100

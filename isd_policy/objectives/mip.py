@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from isd_core.errors import InputError
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
 from isd_core.sampling import check_nfe
+from isd_core.support.errors import InputError
 from isd_core.weighting import MSE, Discrepancy
 from isd_policy.objectives.regression import output_at
 

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from isd_core.checkpoint import provenance
-from isd_core.errors import InputError
-from isd_core.files import read_json, write_json
-from isd_core.progress import Progress
+from isd_core.support.errors import InputError
+from isd_core.support.files import read_json, write_json
+from isd_core.support.progress import Progress
+from isd_core.training.checkpoint import provenance
 from scripts.launchers import launch
 
 

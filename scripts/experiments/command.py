@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from isd_core.checkpoint import provenance
-from isd_core.errors import InputError
-from isd_core.files import atomic_write, write_json
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write, write_json
+from isd_core.training.checkpoint import provenance
 from scripts.launchers import cores
 
 Main = Callable[[argparse.Namespace], int]

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from isd_core.derivatives import CentralDifference, Derivative, ExactJVP, use_tf32
 from isd_core.network import Cond
-from isd_core.trainer import pick_device
+from isd_core.support.device import pick_device
 from scripts.experiments import command, tables
 from scripts.experiments.cells import run_cells
 from scripts.experiments.heads import example

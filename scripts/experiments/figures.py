@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError("The experiments draw with matplotlib: pip install '.[plots]'") from error
 
-from isd_core.files import atomic_write
+from isd_core.support.files import atomic_write
 
 SIZE = (4.6, 3.4)
 STYLES = ("-", "--", ":")

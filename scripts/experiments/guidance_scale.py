@@ -19,8 +19,8 @@ from typing import Any
 if not __package__:  # run as a file: imports start at the repository
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from isd_core import checkpoint
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
+from isd_core.training import checkpoint
 from scripts.experiments import command, tables
 from scripts.experiments.cells import run_cells
 from scripts.experiments.figures import Line, figure, legend, lines

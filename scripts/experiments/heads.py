@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isd_core.cli import CONFIGS, compose_config, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
 from isd_core.network import Cond
 from isd_core.objectives.base import Objective
+from isd_core.support.cli import CONFIGS, compose_config, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
 from isd_core.velocities import Teacher
 from isd_image.build import build_network as build_image_network
 from isd_policy.build import build_encoder

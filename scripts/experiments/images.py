@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from isd_core import checkpoint
-from isd_core.cli import compose_config, resolved
-from isd_core.config import instantiate
-from isd_core.errors import InputError
 from isd_core.sampling import PostCFG
-from isd_core.trainer import DivergedError
-from isd_core.training import train
+from isd_core.support.cli import compose_config, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
+from isd_core.training.run import train
+from isd_core.training.trainer import DivergedError
 from isd_image.build import KIND, build_model, load_generator
 from isd_image.generate import to_bytes
 from isd_image.metrics.distances import Gaussian, frechet

@@ -13,9 +13,10 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from isd_core import checkpoint, seeds
-from isd_core.config import instantiate
-from isd_core.trainer import pick_device
+from isd_core.support import seeds
+from isd_core.support.device import pick_device
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
 from isd_image.build import build_model
 
 LossFunction = Callable[[], Tensor]

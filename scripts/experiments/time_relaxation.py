@@ -21,7 +21,7 @@ if not __package__:  # run as a file: imports start at the repository
 
 import numpy as np
 
-from isd_core import checkpoint
+from isd_core.training import checkpoint
 from scripts.experiments import command, tables
 from scripts.experiments.cells import run_cells
 from scripts.experiments.figures import Line, figure, legend, lines, surface

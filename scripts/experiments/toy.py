@@ -21,8 +21,8 @@ from typing import Any
 if not __package__:  # run as a file: imports start at the repository
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from isd_core.cli import compose_config
-from isd_core.errors import InputError
+from isd_core.support.cli import compose_config
+from isd_core.support.errors import InputError
 from scripts.experiments import command
 from scripts.experiments.cells import finished, run_cells
 from scripts.experiments.toy_cells import ToyCell, train
@@ -37,7 +37,7 @@ FROM_DATA_STD = ("parametrisation.sigma_data=1.065",)  # the EDM form is made fo
 RATIO = ("times.mean=-0.344",)  # the law of ln sigma, likewise moved by ln(1.065 / .5)
 SCM = ("times.mean=-0.244", "objective.warmup.share=0.15")  # moved alike; a run this short needs a longer warm-up
 END = "times=fixed_end"
-UNIFORM_BETWEEN = "objective.between={_target_: isd_core.between.UniformBetween}"
+UNIFORM_BETWEEN = "objective.between={_target_: isd_core.intermediate.UniformBetween}"
 
 MAIN = (("isd", "isd", ()), ("direct", "direct", ()), ("meanflow", "meanflow", ()))
 VARIANTS = (

@@ -16,17 +16,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from isd_core import seeds
-from isd_core.cli import compose_config, resolved
 from isd_core.closed_form import Mixture
-from isd_core.config import instantiate
-from isd_core.errors import InputError
-from isd_core.files import atomic_write
-from isd_core.mlp import MLP
+from isd_core.networks.mlp import MLP
 from isd_core.objectives.base import Objective
 from isd_core.paths import Linear
 from isd_core.paths import Path as GaussianPath
 from isd_core.sampling import Sampler
+from isd_core.support import seeds
+from isd_core.support.cli import compose_config, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.files import atomic_write
+from isd_core.support.registry import instantiate
 from scripts.experiments import metrics
 from scripts.experiments.heads import TEACHERS_PLACE, taught
 from scripts.experiments.passes import Passes, count_passes

@@ -7,9 +7,9 @@ from torch.testing import assert_close
 
 from isd_core.closed_form import Gaussian
 from isd_core.derivatives import CentralDifference, ExactJVP
-from isd_core.errors import InputError
-from isd_core.mlp import MLP
+from isd_core.networks.mlp import MLP
 from isd_core.paths import Linear, Trigonometric
+from isd_core.support.errors import InputError
 
 
 def direction(net, path, x, t, s, derivative):

@@ -6,12 +6,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from isd_core.closed_form import Mixture1D
-from isd_core.errors import InputError
 from isd_core.guidance import ConditionDropout, IntervalCFG, NoGuidance, PreCFG, drop
 from isd_core.objectives.flow_matching import FlowMatching
 from isd_core.paths import Linear
 from isd_core.sampling import DiagonalSampler, PostCFG, with_guidance
-from isd_core.training import check_inputs, check_objective
+from isd_core.support.errors import InputError
+from isd_core.training.run import check_inputs, check_objective
 
 PATH = Linear()
 MEANS, STDS = (-1.0, 0.8), (0.3, 0.5)

@@ -5,12 +5,12 @@ from torch.testing import assert_close
 
 from isd_core.closed_form import Gaussian
 from isd_core.derivatives import CentralDifference, ExactJVP
-from isd_core.ema import EMA, ConstantDecay
-from isd_core.mlp import MLP
+from isd_core.networks.mlp import MLP
 from isd_core.objectives.eulerian import Eulerian
 from isd_core.paths import Linear, Trigonometric
 from isd_core.sampling import FlowMapSampler
 from isd_core.times import LogNormalPair
+from isd_core.training.ema import EMA, ConstantDecay
 
 
 def test_the_distillation_term_vanishes_at_the_true_flow_map(path, rng):

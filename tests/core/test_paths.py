@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isd_core.errors import InputError
 from isd_core.paths import Coefficients, Path, VarianceExploding
+from isd_core.support.errors import InputError
 
 
 def test_derivatives_of_the_coefficients_are_derivatives(path):

@@ -8,9 +8,9 @@ import torch
 from torch.testing import assert_close
 
 from isd_core.closed_form import Gaussian
-from isd_core.errors import InputError
 from isd_core.paths import Linear, VarianceExploding
 from isd_core.sampling import ConsistencySampler, DiagonalSampler, FlowMapSampler, Told, check_nfe, with_inputs
+from isd_core.support.errors import InputError
 
 MEAN, STD = 0.3, 0.6
 

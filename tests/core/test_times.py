@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from isd_core.curricula import Constant
-from isd_core.errors import InputError
 from isd_core.paths import Linear, Trigonometric, VarianceExploding
+from isd_core.support.errors import InputError
 from isd_core.times import (
     BetaPair,
     Diagonal,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from envs.robosuite_engine import RobosuiteEngine
+    from envs.engines.robosuite_engine import RobosuiteEngine
 
 WITHOUT_SIMULATOR = ("test_statistics.py", "test_spec.py")
 
@@ -24,7 +24,7 @@ def pytest_ignore_collect(collection_path: object) -> bool | None:
 @pytest.fixture(scope="session")
 def lift() -> Iterator[RobosuiteEngine]:
     """robosuite's own Lift."""
-    from envs.robosuite_engine import RobosuiteEngine
+    from envs.engines.robosuite_engine import RobosuiteEngine
     from envs.spec import EnvSpec
 
     engine = RobosuiteEngine(EnvSpec(task="lift", engine="robosuite"))

@@ -8,8 +8,8 @@ import pytest
 
 from envs import absolute, demos
 from envs.spec import EnvSpec
-from isd_core import cli
-from isd_core.errors import InputError
+from isd_core.support import cli
+from isd_core.support.errors import InputError
 
 
 @pytest.fixture(scope="module")

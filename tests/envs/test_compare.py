@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from envs.compare import main
-from isd_core import cli, files
+from isd_core.support import cli, files
 
 
 def result(path: Path, outcomes: dict[str, list[bool]], starts: list[int]) -> Path:

@@ -7,14 +7,17 @@ import h5py
 import numpy as np
 import pytest
 
-from envs import demo_file, demos, jobs, starts
-from envs.experts import LiftExpert, expert_for
-from envs.robosuite_engine import RobosuiteEngine
-from envs.seat import Demonstration, Seat
+from envs import demos
+from envs.demonstrations import demo_file
+from envs.demonstrations.experts import LiftExpert, expert_for
+from envs.engines import starts
+from envs.engines.robosuite_engine import RobosuiteEngine
+from envs.engines.slot import Demonstration, Seat
+from envs.rollouts import jobs
 from envs.spec import EnvSpec
 from envs.tasks import TASKS
-from isd_core import cli
-from isd_core.errors import InputError
+from isd_core.support import cli
+from isd_core.support.errors import InputError
 
 EPISODES = 2
 OPTIONS = {"noise": 0.05, "extra_steps": 3, "max_steps": 100, "valid_fraction": 0.5}
@@ -143,7 +146,7 @@ def test_parts_of_other_settings_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_demonstration_starts_where_no_evaluation_starts(lift: RobosuiteEngine) -> None:
-    from isd_core import seeds
+    from isd_core.support import seeds
 
     lift.reset(seeds.derive(3, "evaluation", 0))
     evaluation = lift.get_start()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs.engine import SimulationError
+from envs.engines.engine import SimulationError
 from envs.tasks import TASKS
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 
 @pytest.fixture(scope="module")

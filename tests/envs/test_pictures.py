@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from envs import demos, pictures
-from envs.engine import make_engine
-from envs.rollout import Request, rollout
-from envs.seat import Seat
+from envs.engines.engine import make_engine
+from envs.engines.slot import Seat
+from envs.rollouts.rollout import Request, rollout
 from envs.spec import EnvSpec
-from isd_core import cli
-from isd_core.errors import InputError
+from isd_core.support import cli
+from isd_core.support.errors import InputError
 
 pytestmark = pytest.mark.render
 

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs import film, records, render, replay
-from envs.compiled.engine import CompiledEngine
-from envs.rollout import Episode
-from envs.seat import Seat
+from envs import replay
+from envs.engines import render
+from envs.engines.compiled.engine import CompiledEngine
+from envs.engines.slot import Seat
+from envs.rollouts import film
+from envs.rollouts import results as records
+from envs.rollouts.rollout import Episode
 from envs.spec import EnvSpec
-from isd_core import cli, files
-from isd_core.errors import InputError
+from isd_core.support import cli, files
+from isd_core.support.errors import InputError
 
 SPEC = EnvSpec()
 
@@ -147,7 +150,7 @@ def test_a_renderer_that_does_not_work_names_the_package(monkeypatch: pytest.Mon
 def test_drawing_does_not_break_torchs_optimizers() -> None:
     pytest.importorskip("triton", reason="this build of torch has no triton")
     code = (
-        "import mujoco; from envs.render import picture\n"
+        "import mujoco; from envs.engines.render import picture\n"
         'xml = \'<mujoco><worldbody><camera name="a"/><geom size="1"/></worldbody></mujoco>\'\n'
         "model = mujoco.MjModel.from_xml_string(xml)\n"
         "try: picture(model, mujoco.MjData(model), 32, 32, 'a')\n"

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from envs.spec import EnvSpec
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 
 def test_a_spec_survives_json() -> None:

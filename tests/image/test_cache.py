@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image import cache, encode, evaluate, sample, train
 from isd_image.data import Cache
 from isd_image.data.crop import centre_crop, to_tensor

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isd_core import checkpoint, files
+from isd_core.support import files
+from isd_core.training import checkpoint
 from isd_image import evaluate, reference, sample, train
 
 SMALL = ["trainer.batch_size=16", "network.width=16", "network.depth=1", "network.heads=2", "trainer.device=cpu"]

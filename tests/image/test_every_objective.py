@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isd_core.cli import CONFIGS
+from isd_core.support.cli import CONFIGS
 from isd_image import sample, train
 from isd_image.build import load_generator
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.data import LabelledImages
 from isd_image.model import ChannelNormaliser, ImageModel
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from isd_core.errors import InputError
-from isd_core.optimizer import optimizer_tensors, restore_optimizer
 from isd_core.paths import Linear
+from isd_core.support.errors import InputError
+from isd_core.training.optimizer import optimizer_tensors, restore_optimizer
 from isd_image.networks import DiT
 from isd_image.optimizer import NorMuon, NorMuonConfig, orthogonalise
 

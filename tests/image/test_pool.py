@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.pool import ordered
 
 ROOT = Path(__file__).resolve().parents[2]

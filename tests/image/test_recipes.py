@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from isd_core.cli import compose_config, resolved
-from isd_core.config import instantiate
 from isd_core.derivatives import ExactJVP
+from isd_core.support.cli import compose_config, resolved
+from isd_core.support.registry import instantiate
 from isd_image.build import build_network
 from isd_image.networks import UNet
 

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from isd_core import checkpoint
-from isd_core.cli import compose_config, resolved
-from isd_core.config import instantiate
 from isd_core.derivatives import ExactJVP
-from isd_core.errors import InputError
 from isd_core.flow_map import FlowMap
 from isd_core.paths import Trigonometric
+from isd_core.support.cli import compose_config, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
+from isd_core.training import checkpoint
 from isd_image import convert, sample, train
 from isd_image.networks import DiT, InContext, TiT
 from isd_image.released import MixedClock

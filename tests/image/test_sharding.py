@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from isd_core import checkpoint
+from isd_core.training import checkpoint
 
 PROGRAM = """
 import sys
-from isd_core.cli import run
+from isd_core.support.cli import run
 from isd_image import train
 
 network = ["network=in_context_xl1", "network.width=32", "network.depth=2", "network.heads=2", "network.context_from=1"]

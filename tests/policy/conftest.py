@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from envs.spec import EnvSpec
-from isd_core import checkpoint
+from isd_core.training import checkpoint
 from isd_policy.build import build_policy
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.normaliser import MinMax

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.actions import Plain, SixRotation
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import isd_policy
-from isd_core import checkpoint
-from isd_core.cli import run as run_command
-from isd_core.loggers import read_log
+from isd_core.support.cli import run as run_command
+from isd_core.training import checkpoint
+from isd_core.training.loggers import read_log
 from isd_policy import evaluate, run, train
 
 TINY = (

@@ -8,14 +8,14 @@ import h5py
 import numpy as np
 import pytest
 
-from isd_core import checkpoint
+from isd_core.training import checkpoint
 
 PROGRAM = """
 import sys
 from pathlib import Path
 import numpy as np
 import torch
-from isd_core.distributed import join
+from isd_core.training.distributed import join
 from isd_policy.data import read, read_shared
 
 world = join(torch.device("cpu"))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.encoder import ObservationEncoder
 from isd_policy.networks.camera import SpatialSoftmax, centre_crop, random_crop
 from isd_policy.observations import ObservationSchema

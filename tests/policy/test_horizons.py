@@ -1,6 +1,6 @@
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.horizons import Horizons
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import isd_policy
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKED = ["hydra", "omegaconf", "h5py", "gymnasium", "mujoco", "robosuite", "envs", "tqdm", "einops", "wandb", "scipy"]
@@ -32,7 +32,7 @@ def test_a_loaded_policy_predicts_what_the_saved_one_did(policy, save_policy, ob
 
 
 def test_weights_ema_and_model_are_told_apart(policy, save_policy, tmp_path, config):
-    from isd_core import checkpoint
+    from isd_core.training import checkpoint
 
     other = {key: value + 0.5 if key.startswith("net") else value for key, value in policy.state_dict().items()}
     tensors = {"model": policy.state_dict(), "ema": other}

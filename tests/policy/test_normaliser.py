@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.normaliser import MinMax
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.actions import Plain
 from isd_policy.build import build_policy, fit_normaliser
 from isd_policy.data.windows import ActionChunks

@@ -3,11 +3,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from isd_core import checkpoint
-from isd_core.cli import run as run_command
-from isd_core.errors import InputError
-from isd_core.files import read_json, write_json
-from isd_core.loggers import read_log
+from isd_core.support.cli import run as run_command
+from isd_core.support.errors import InputError
+from isd_core.support.files import read_json, write_json
+from isd_core.training import checkpoint
+from isd_core.training.loggers import read_log
 from isd_policy import train
 from isd_policy.selection import Selection
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from envs.statistics import wilson
+from envs.rollouts.statistics import wilson
 from scripts.demo import Settings
 from scripts.stages import Ledger
 

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from isd_core.files import read_json
+from isd_core.support.files import read_json
 from scripts import benchmark_data
 from scripts.experiments import command
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isd_core.cli import run
+from isd_core.support.cli import run
 from isd_image import cache
 from scripts import benchmark_image
 

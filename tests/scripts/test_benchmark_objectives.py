@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from scripts import benchmark_objectives as benchmark
 from scripts.experiments.heads import example, is_policy, objectives
 

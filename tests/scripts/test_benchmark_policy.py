@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from isd_core.errors import InputError
-from isd_core.files import read_json
+from isd_core.support.errors import InputError
+from isd_core.support.files import read_json
 from scripts import benchmark_policy, policy_cells, policy_plan, policy_steps, policy_table
 from scripts.experiments import command
 from scripts.policy_cells import Sampling

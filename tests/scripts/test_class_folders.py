@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from scripts.class_folders import unpack
 
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from isd_core.cli import compose_config
-from isd_core.errors import InputError
+from isd_core.support.cli import compose_config
+from isd_core.support.errors import InputError
 from scripts import demo
 from scripts.demo import Settings, claim, clear, stages
 

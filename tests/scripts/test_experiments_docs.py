@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from isd_core import cli
-from isd_core.config import instantiate
-from isd_core.mlp import MLP
+from isd_core.networks.mlp import MLP
+from isd_core.support import cli
+from isd_core.support.registry import instantiate
 from scripts.experiments.heads import TEACHERS_PLACE, taught
 from scripts.experiments.passes import count_passes
 

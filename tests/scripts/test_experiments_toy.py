@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from scripts.experiments import command, toy, toy_cells, toy_report
 from scripts.experiments.passes import count_passes
 from scripts.experiments.toy_cells import ToyCell, build, train
@@ -38,7 +38,7 @@ def every_cell():
 
 
 def test_every_objective_but_the_policies_own_is_in_the_table():
-    from isd_core.cli import CONFIGS
+    from isd_core.support.cli import CONFIGS
 
     known = {path.stem for path in (CONFIGS / "objective").glob("*.yaml")}
     assert known - {cell.objective for cell in toy.cells("default", 1)} == {"regression", "mip", "ddpm"}

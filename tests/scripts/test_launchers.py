@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from scripts.launchers import launch
 
 

@@ -146,7 +146,7 @@ class Absent:
         if name.partition(".")[0] in {extras!r}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
-import isd_policy.train, isd_core.trainer, isd_image, envs
+import isd_policy.train, isd_core.training.trainer, isd_image, envs
 """
     answer = outside(code, unpacked, tmp_path)
     assert answer.returncode == 0, answer.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from isd_core.cli import compose_config
+from isd_core.support.cli import compose_config
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

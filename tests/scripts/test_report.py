@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from scripts import report
 from scripts.results import collect
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from scripts.stages import Ledger, Lock, Stage, StageFailed, run_command, run_stages
 
 

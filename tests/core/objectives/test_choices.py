@@ -7,18 +7,18 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from isd_core import cli
-from isd_core.between import EasyRatio, Fraction, PreviousOnGrid
-from isd_core.config import instantiate
 from isd_core.curricula import Constant, Ramp, SquareRoot
-from isd_core.errors import InputError
 from isd_core.guidance import PreCFG
-from isd_core.mlp import MLP
+from isd_core.intermediate import EasyRatio, Fraction, PreviousOnGrid
+from isd_core.networks.mlp import MLP
 from isd_core.objectives.base import Objective
 from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
 from isd_core.objectives.lagrangian import Lagrangian
 from isd_core.objectives.semigroup import Semigroup
 from isd_core.paths import Linear, Trigonometric, VarianceExploding
+from isd_core.support import cli
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
 from isd_core.times import BetaPair, Diagonal, Dyadic, FixedEnd, KarrasGrid, LogNormalPair, UniformOnGrid
 from isd_core.velocities import Conditional, OwnDiagonal, Teacher
 

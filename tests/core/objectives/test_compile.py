@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from isd_core import cli
-from isd_core.config import instantiate
 from isd_core.network import Trainable
-from isd_core.trainer import LossModule, TrainerConfig
+from isd_core.support import cli
+from isd_core.support.registry import instantiate
+from isd_core.training.trainer import LossModule, TrainerConfig
 from scripts.experiments.heads import TEACHERS_PLACE, taught
 
 NAMES = sorted(path.stem for path in (cli.CONFIGS / "objective").glob("*.yaml"))
@@ -93,5 +93,7 @@ def test_the_trainers_compiled_step_is_the_eager_one():
 
 @pytest.mark.parametrize("value", [False, True, "reduce-overhead"])
 def test_the_field_takes_three_values(value):
-    config = instantiate({"_target_": "isd_core.trainer.TrainerConfig", "steps": 1, "batch_size": 1, "compile": value})
+    config = instantiate(
+        {"_target_": "isd_core.training.trainer.TrainerConfig", "steps": 1, "batch_size": 1, "compile": value}
+    )
     assert TrainerConfig(1, 1, compile=value) == config

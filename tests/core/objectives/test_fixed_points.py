@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isd_core.between import EasyRatio, Fraction, Midpoint, PreviousOnGrid, UniformBetween
 from isd_core.closed_form import Gaussian, Mixture1D
 from isd_core.curricula import Constant
 from isd_core.derivatives import CentralDifference, ExactJVP
+from isd_core.intermediate import EasyRatio, Fraction, Midpoint, PreviousOnGrid, UniformBetween
 from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
 from isd_core.objectives.flow_matching import FlowMatching
 from isd_core.objectives.lagrangian import Lagrangian

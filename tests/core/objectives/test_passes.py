@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from isd_core import cli
-from isd_core.config import instantiate
 from isd_core.guidance import PreCFG
+from isd_core.support import cli
+from isd_core.support.registry import instantiate
 
 BATCH = 8
 

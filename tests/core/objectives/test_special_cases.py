@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isd_core import cli
-from isd_core.between import EasyRatio, Fraction, PreviousOnGrid
-from isd_core.config import instantiate
 from isd_core.curricula import Constant, Doubling, Ramp, Sigmoid
 from isd_core.derivatives import ExactJVP
-from isd_core.errors import InputError
-from isd_core.mlp import MLP
+from isd_core.intermediate import EasyRatio, Fraction, PreviousOnGrid
+from isd_core.networks.mlp import MLP
 from isd_core.objectives.base import FlowMapObjective, Residual
 from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
 from isd_core.objectives.semigroup import Semigroup
 from isd_core.parametrisation import EDM
 from isd_core.paths import Linear, Trigonometric, VarianceExploding
+from isd_core.support import cli
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
 from isd_core.times import Dyadic, FixedEnd, KarrasGrid, LogitNormalPair, LogNormalOnGrid, UniformOnGrid
 from isd_core.velocities import Conditional
 from isd_core.weighting import MSE, Adaptive, Cosine, Learned, MSEPlusCosine, PseudoHuber

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.codecs import KL, TAESD, VAVAE, Identity, Tiny
 from isd_image.codecs.taesd import Residual, SoftClamp
 from isd_image.codecs.vavae import architecture, load, translate

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.data import TorchvisionCIFAR10
 
 datasets = pytest.importorskip("torchvision.datasets")

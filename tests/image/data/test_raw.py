@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.data.crop import centre_crop, to_tensor
 from isd_image.data.folder import Folder
 from isd_image.data.raw import decode, open_images

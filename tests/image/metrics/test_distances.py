@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.metrics.distances import Gaussian, frechet, inception_score, kernel_distance, precision_recall
 
 

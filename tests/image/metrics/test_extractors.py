@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_image.data import LabelledImages
 from isd_image.metrics.extractors import CifarResNet, DigitPixels, Inception, Pixels, ResNet, digest
 from isd_image.metrics.reference import load_reference, of_folder, of_split

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isd_core import files
+from isd_core.support import files
 from isd_image import evaluate, reference
 from isd_image.metrics.distances import Gaussian, frechet, inception_score, kernel_distance, precision_recall
 from isd_image.metrics.extractors import Inception

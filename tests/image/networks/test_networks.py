@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from isd_core.cli import compose_config
-from isd_core.config import instantiate
 from isd_core.derivatives import CentralDifference, ExactJVP
-from isd_core.errors import InputError
 from isd_core.paths import Linear
+from isd_core.support.cli import compose_config
+from isd_core.support.errors import InputError
+from isd_core.support.registry import instantiate
 from isd_image.networks import DiT, InContext, TiT
 from isd_image.networks.layers import AxialRotary, PatchEmbedding, sincos_positions, unpatchify
 

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.data.download import download, file_name
 
 CONTENT = b"demonstrations" * 100

@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from isd_core.cli import run
+from isd_core.support.cli import run
 from isd_policy.data import inspect
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.data import read
 from isd_policy.data.robomimic import read as read_robomimic
 from isd_policy.data.windows import ActionChunks

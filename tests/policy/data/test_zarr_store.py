@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.data import read
 from isd_policy.data.convert import convert
 from isd_policy.data.description import describe

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isd_core import checkpoint
-from isd_core.cli import run as run_command
+from isd_core.support.cli import run as run_command
+from isd_core.training import checkpoint
 from isd_policy.deploy import bundle
 from isd_policy.deploy.clock import VirtualClock
 from isd_policy.deploy.guards import Guards

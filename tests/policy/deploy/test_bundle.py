@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import isd_policy
-from isd_core.cli import run as run_command
-from isd_core.errors import InputError
+from isd_core.support.cli import run as run_command
+from isd_core.support.errors import InputError
 from isd_policy.actions import Plain, SixRotation
 from isd_policy.deploy import bundle, bundles, card
 from tests.policy.deploy import venvs

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isd_core.cli import run as run_command
+from isd_core.support.cli import run as run_command
 from isd_policy.acting import Call
 from isd_policy.deploy import bundles
 from isd_policy.deploy import serve as serve_command

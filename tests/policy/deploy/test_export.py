@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import isd_policy
-from isd_core.cli import compose_config, resolved
-from isd_core.cli import run as run_command
-from isd_core.errors import InputError
+from isd_core.support.cli import compose_config, resolved
+from isd_core.support.cli import run as run_command
+from isd_core.support.errors import InputError
 from isd_policy.acting import Call
 from isd_policy.build import build_policy
 from isd_policy.deploy import export, exports, graphs, int8

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.deploy.guards import BOXED, CLIPPED, SLOWED, Box, Guards
 
 HAND = {"robot0_eef_pos": np.array([0.0, 0.0, 1.0])}

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.acting import Call
 from isd_policy.deploy.clock import MonotonicClock, VirtualClock
 from isd_policy.deploy.fake import FakeRobot

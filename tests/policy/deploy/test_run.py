@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isd_core.cli import run as run_command
-from isd_core.errors import InputError
+from isd_core.support.cli import run as run_command
+from isd_core.support.errors import InputError
 from isd_policy import run as run_module
 from isd_policy.deploy import report
 from isd_policy.deploy.record import ChunkRecord, Report
@@ -180,7 +180,7 @@ def test_settings_out_of_range(word, run, capsys):
 
 
 def test_guards_follow_the_goal_of_the_actions():
-    from envs.pusht.spec import PushTSpec
+    from envs.engines.pusht.spec import PushTSpec
     from envs.spec import EnvSpec
 
     delta = guards_of(EnvSpec("lift"), workspace=[[-0.2, -0.2, 0.8], [0.2, 0.2, 1.2]])

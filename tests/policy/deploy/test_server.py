@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from isd_core.errors import InputError
+from isd_core.support.errors import InputError
 from isd_policy.deploy import bundles
 from isd_policy.deploy.client import NoServerError, RemotePolicy, ServerError, pack, unpack
 from isd_policy.deploy.engine import Engine

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from isd_core.derivatives import CentralDifference, ExactJVP
-from isd_core.embedding import TimeEmbedding
-from isd_core.errors import InputError
+from isd_core.networks.embedding import TimeEmbedding
 from isd_core.paths import Linear
+from isd_core.support.errors import InputError
 from isd_policy.networks.dit1d import DiT1D
 
 

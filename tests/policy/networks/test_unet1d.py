@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from isd_core.derivatives import CentralDifference, ExactJVP
-from isd_core.errors import InputError
 from isd_core.paths import Linear
+from isd_core.support.errors import InputError
 from isd_policy.networks.unet1d import UNet1D
 
 PUBLISHED = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isd_core.errors import InputError
 from isd_core.paths import Linear
+from isd_core.support.errors import InputError
 from isd_policy.objectives.ddpm import DDPM, DiffusionSampler, scheduler
 from isd_policy.objectives.mip import MIP, MIPSampler
 from isd_policy.objectives.regression import Regression, RegressionSampler

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import isd_policy
-from isd_core.cli import CONFIGS, run
+from isd_core.support.cli import CONFIGS, run
 from isd_policy import train
 
 NFE = {"regression": 1, "mip": 2, "ddpm": 10}

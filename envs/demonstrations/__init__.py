@@ -1,0 +1,1 @@
+"""Demonstrations: recorded by experts, and read from files."""

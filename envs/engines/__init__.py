@@ -1,0 +1,1 @@
+"""What steps a task: robosuite's own loop, the compiled one, Push-T."""

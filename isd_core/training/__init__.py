@@ -1,0 +1,1 @@
+"""What a training needs around the method: trainer, batches, averages, checkpoints, logs."""

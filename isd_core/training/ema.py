@@ -1,0 +1,65 @@
+"""Exponential moving averages of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from isd_core.training.sharding import divided, local
+
+
+class DecayLaw(Protocol):
+    """The decay of update number k = 1, 2, ..."""
+
+    def __call__(self, k: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class ConstantDecay:
+    """The same decay at every update."""
+
+    decay: float = 0.9999
+
+    def __call__(self, k: int) -> float:
+        return self.decay
+
+
+@dataclass(frozen=True)
+class PowerDecay:
+    """1 - (1 + k)^-power, at most `maximum`: short memory first, long memory later (Diffusion Policy's law)."""
+
+    power: float = 0.75
+    maximum: float = 0.9999
+
+    def __call__(self, k: int) -> float:
+        return min(1 - (1 + k) ** -self.power, self.maximum)
+
+
+class EMA:
+    """The average of a module's parameters; buffers are copied. `state` has the module's state-dict keys."""
+
+    def __init__(self, module: nn.Module, law: DecayLaw) -> None:
+        self.law = law
+        self.updates = 0
+        self.state: dict[str, Tensor] = {key: value.detach().clone() for key, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Moves the average towards the module's present weights."""
+        self.updates += 1
+        decay = self.law(self.updates)
+        current = {key: local(value) for key, value in module.state_dict().items()}
+        average = {key: local(value) for key, value in self.state.items()}
+        averaged = [key for key, value in current.items() if value.is_floating_point()]
+        torch._foreach_lerp_([average[key] for key in averaged], [current[key] for key in averaged], 1 - decay)
+        for key in current.keys() - set(averaged):
+            average[key].copy_(current[key])
+
+    def restore(self, state: Mapping[str, Tensor], updates: int) -> None:
+        """Puts back a saved average of the same module, after so many updates."""
+        self.state = {key: divided(value, self.state[key]) for key, value in state.items()}
+        self.updates = updates

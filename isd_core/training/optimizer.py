@@ -1,0 +1,50 @@
+"""Optimisers, and their state as plain tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isd_core.training.sharding import divided
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW. Weight decay acts on tensors of two or more axes alone."""
+
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser of all parameters that want a gradient."""
+        wanted = [p for p in module.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in wanted if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.lr, betas=(self.betas[0], self.betas[1]), eps=self.eps, fused=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """The state as {"<parameter>.<name>": tensor} and the parameter groups as JSON-able dicts."""
+    state = optimizer.state_dict()
+    tensors = {f"{index}.{name}": value for index, entry in state["state"].items() for name, value in entry.items()}
+    return tensors, state["param_groups"]
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
+) -> None:
+    """Puts back what `optimizer_tensors` gave, as whole tensors; those with a parameter's axes are divided as it is."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        parameter = parameters[int(index)]
+        state.setdefault(int(index), {})[name] = divided(value, parameter) if value.ndim == parameter.ndim else value
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,52 @@
+"""What may change when a run is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from isd_core.support.errors import InputError
+from isd_core.training import checkpoint
+
+RESUMABLE = (
+    "unconditional",
+    "data",
+    "run_dir",
+    "logger",
+    "grids",
+    "evaluation",
+    "trainer.steps",
+    "trainer.accumulate",
+    "trainer.device",
+    "trainer.compile",
+    "trainer.shard",
+    "trainer.log_every",
+    "trainer.diagnose_every",
+    "trainer.checkpoint_every",
+    "trainer.keep_checkpoints",
+    "trainer.max_skipped",
+)
+
+
+def check_same_run(saved: checkpoint.Checkpoint, config: Mapping[str, Any], run_dir: Path) -> None:
+    """Raises `InputError` when `config` differs from the saved run's in a field that may not change on resume."""
+    old, new = _flatten(saved.config), _flatten(config)
+    for key in sorted(old.keys() | new.keys()):
+        if any(key == free or key.startswith(f"{free}.") for free in RESUMABLE):
+            continue
+        if old.get(key) != new.get(key):
+            raise InputError(
+                f"{run_dir} holds a run with {key}={old.get(key)}, this command says {key}={new.get(key)}. Resume it "
+                "with the same values, or choose another run_dir."
+            )
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,378 @@
+"""One trainer for both heads.
+
+Every random number of step k comes from (seed, purpose, k, part of the batch), so a resumed run repeats an
+uninterrupted one without any saved generator state, and resuming is running the same command again.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from isd_core.derivatives import follow_precision
+from isd_core.network import Trainable, VelocityNet
+from isd_core.objectives.base import Draw, LossOut, Objective
+from isd_core.support import seeds
+from isd_core.support.device import pick_device
+from isd_core.support.errors import InputError
+from isd_core.support.progress import Progress
+from isd_core.training import checkpoint, distributed, sharding
+from isd_core.training.batches import Dataset, Prefetch, Shuffle, to_device
+from isd_core.training.diagnostics import ROWS, Watch, Window, estimates
+from isd_core.training.ema import EMA, DecayLaw, PowerDecay
+from isd_core.training.loggers import Logger
+from isd_core.training.optimizer import OptimizerConfig, optimizer_tensors, restore_optimizer
+from isd_core.training.resume import check_same_run
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda u: 1.0,
+    "cosine": lambda u: 0.5 * (1 + math.cos(math.pi * min(u, 1.0))),
+}
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+SHARDING = ("none", "full")
+REDUCE_OVERHEAD = "reduce-overhead"
+COMPILE = (False, True, REDUCE_OVERHEAD)
+
+
+class DivergedError(RuntimeError):
+    """Training stopped because its gradients were not finite for many steps in a row."""
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """The `trainer` config group. Times are counted in optimiser steps.
+
+    batch_size counts the samples of a step over all processes and all `accumulate` parts. shard="full" divides weights,
+    gradients, optimiser and averages among the processes; checkpoints are the same as without. `ema` is the average
+    that is sampled by default, `averages` are further ones by name, kept as ema_<name>.
+    """
+
+    steps: int
+    batch_size: int
+    accumulate: int = 1
+    device: str = "auto"
+    precision: str = "float32"
+    shard: str = "none"
+    compile: bool | str = False
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: str = "cosine"
+    warmup: int = 500
+    clip_norm: float = 1.0
+    ema: DecayLaw = field(default_factory=PowerDecay)
+    averages: Mapping[str, DecayLaw] = field(default_factory=dict)
+    log_every: int = 50
+    diagnose_every: int = 0
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    max_skipped: int = 10
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "batch_size",
+            "accumulate",
+            "log_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "max_skipped",
+        ):
+            if getattr(self, name) < 1:
+                raise InputError(f"trainer.{name} must be at least 1, not {getattr(self, name)}.")
+        choices: dict[str, Collection[Any]] = {"schedule": SCHEDULES, "precision": PRECISIONS, "shard": SHARDING}
+        for name, known in (choices | {"compile": COMPILE}).items():
+            if getattr(self, name) not in known:
+                said = ", ".join(map(str, known))
+                raise InputError(f"trainer.{name}={getattr(self, name)} is unknown; known: {said}.")
+        if self.compile == REDUCE_OVERHEAD and self.shard != "none":
+            raise InputError(
+                "trainer.compile=reduce-overhead is for whole weights; with trainer.shard use compile=true."
+            )
+
+
+class LossModule(nn.Module):
+    """Batch to loss, network inside: what data-parallel wrappers wrap, so that extra passes never see the wrapper.
+
+    keep_casts: cast the weights to the type of `autocast` once for all passes. Off for divided weights: their gradients
+    are reduced after the pass that they were gathered for, and those of a cast from an earlier pass come too late.
+    An objective with differences decides about TF32 for the whole process (`follow_precision`).
+    """
+
+    def __init__(
+        self, model: Trainable, objective: Objective, autocast: torch.dtype | None, keep_casts: bool = True
+    ) -> None:
+        super().__init__()
+        self.model, self.objective, self.autocast, self.keep_casts = model, objective, autocast, keep_casts
+        weighting = getattr(objective, "weighting", None)
+        self.weighting = weighting if isinstance(weighting, nn.Module) else None
+        self._loss = objective.loss
+        follow_precision(getattr(objective, "derivative", None))
+
+    def compile_step(self, reduce_overhead: bool) -> None:
+        """Compiles the step behind its draw: all passes of the network, the derivative among them, with their
+        backward pass.
+
+        reduce_overhead: by CUDA graphs, which write every step's results into the same memory; they are copied out.
+        """
+        if not reduce_overhead:
+            self._loss = torch.compile(self.objective.loss)
+            return
+        compiled = torch.compile(self.objective.loss, mode=REDUCE_OVERHEAD)
+
+        def loss(net: VelocityNet, draw: Draw) -> LossOut:
+            torch.compiler.cudagraph_mark_step_begin()
+            out = compiled(net, draw)
+            return LossOut(out.loss.clone(), {name: term.clone() for name, term in out.terms.items()})
+
+        self._loss = loss
+
+    def forward(self, batch: Any, rng: Generator, step: int) -> LossOut:
+        with torch.autocast(rng.device.type, self.autocast, self.autocast is not None, self.keep_casts):
+            x, cond = self.model.prepare(batch, rng)
+            return self._loss(self.model.net, self.objective.draw(x, cond, rng, step))
+
+    @torch.no_grad()
+    def diagnose(self, batch: Any, rng: Generator, step: int) -> dict[str, float]:
+        """The estimates of `diagnostics` on a batch."""
+        x, cond = self.model.prepare(batch, rng)
+        return estimates(self.objective, self.model.net, x, cond, rng, step)
+
+
+class Trainer:
+    """Trains `model` with `objective` on `dataset` and leaves checkpoints in `run_dir`.
+
+    config: the resolved config, saved in every checkpoint; it must be that of the run to be resumed, `resumable` fields
+    apart. loggers: built by the caller from the step at which the run starts (`Trainer.step`). on_checkpoint: called
+    with the trainer after each checkpoint. protected: the checkpoints' folders that stay beside the newest ones. Under
+    torchrun each process takes a part of every batch, and the first one writes.
+    """
+
+    def __init__(
+        self,
+        model: Trainable,
+        objective: Objective,
+        dataset: Dataset,
+        trainer: TrainerConfig,
+        *,
+        run_dir: str | Path,
+        seed: int,
+        config: Mapping[str, Any],
+        kind: str,
+        on_checkpoint: Callable[[Trainer], None] | None = None,
+        protected: Callable[[], Collection[Path]] = tuple,
+    ) -> None:
+        self.cfg, self.run_dir, self.seed, self.kind = trainer, Path(run_dir), seed, kind
+        self.config = config
+        self.on_checkpoint, self.protected = on_checkpoint, protected
+        self._loggers: Sequence[Logger] = ()
+        self.world = distributed.join(pick_device(trainer.device))
+        self.device = self.world.device(pick_device(trainer.device))
+        self.parts = self.world.size * trainer.accumulate
+        if trainer.batch_size % self.parts:
+            raise InputError(
+                f"trainer.batch_size={trainer.batch_size} cannot be shared by {self.world.size} processes in "
+                f"trainer.accumulate={trainer.accumulate} parts each: choose a multiple of {self.parts}."
+            )
+        self.model = model.to(self.device)
+        self.dataset = dataset
+        precision, whole = PRECISIONS[trainer.precision], trainer.shard == "none"
+        self.loss = LossModule(self.model, objective, precision, keep_casts=whole).to(self.device)
+        if trainer.compile and trainer.shard == "none":
+            self.loss.compile_step(trainer.compile == REDUCE_OVERHEAD)
+        elif trainer.compile:  # weights are gathered between the blocks, which ends a graph
+            for part in sharding.units(self.model.net):
+                part.compile()
+        self.parallel = distributed.parallelise(self.loss, self.world, self.device, trainer.shard == "full")
+        self.optimizer = trainer.optimizer.build(self.loss)
+        laws = {"ema": trainer.ema, **{f"ema_{name}": law for name, law in trainer.averages.items()}}
+        self.averages = {name: EMA(self.model, law) for name, law in laws.items()}
+        self.indices = Shuffle(len(dataset), trainer.batch_size, seed)
+        self._batches = Prefetch(dataset.batch, self._part_indices)
+        self.step = 0
+        self.seconds = 0.0
+        self.skipped = 0
+        self._stop = False
+        if checkpoint.steps(self.run_dir):
+            self._resume()
+        self.world.barrier()
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then the schedule over the remaining steps."""
+        warm = min(1.0, (step + 1) / max(self.cfg.warmup, 1))
+        u = max(0, step - self.cfg.warmup) / max(1, self.cfg.steps - self.cfg.warmup)
+        return self.cfg.optimizer.lr * warm * SCHEDULES[self.cfg.schedule](u)
+
+    def train_step(self) -> tuple[LossOut, Tensor]:
+        """One optimiser step; a bad gradient changes nothing. Returns the loss and the unclipped gradient norm."""
+        outs = [self._backward(part) for part in range(self.cfg.accumulate)]
+        out = outs[0] if len(outs) == 1 else _joined(outs)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = sharding.whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        nn.utils.clip_grads_with_norm_(parameters, self.cfg.clip_norm, norm)
+        if torch.isfinite(norm):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate(self.step) * group.get("lr_scale", 1.0)
+            self.optimizer.step()
+            for average in self.averages.values():
+                average.update(self.model)
+            self.skipped = 0
+        else:
+            self._skip(out)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        return out, norm
+
+    def _part_indices(self, n: int) -> Tensor:
+        """The rows of the n-th part that this process takes, counted over all steps."""
+        step, part = divmod(n, self.cfg.accumulate)
+        return self.indices(step).chunk(self.parts)[self.world.rank * self.cfg.accumulate + part]
+
+    def _backward(self, own: int) -> LossOut:
+        """Adds the gradient of one of this process's parts; the gradients are averaged after the last of them."""
+        part = self.world.rank * self.cfg.accumulate + own
+        key = (self.step, part) if part else (self.step,)
+        batch = to_device(self._batches(self.step * self.cfg.accumulate + own), self.device)
+        rng = seeds.torch_rng(self.seed, "train-noise", *key, device=self.device)
+        torch.manual_seed(seeds.derive(self.seed, "train-dropout", *key))
+        with distributed.averaging(self.parallel, now=own == self.cfg.accumulate - 1):
+            out: LossOut = self.parallel(batch, rng, self.step)
+            (out.loss / self.cfg.accumulate).backward()
+        return out
+
+    def _skip(self, out: LossOut) -> None:
+        self.skipped += 1
+        if self.skipped >= self.cfg.max_skipped:
+            terms = ", ".join(f"{name} {value.mean():.3g}" for name, value in out.terms.items())
+            raise DivergedError(
+                f"The gradient was not finite in {self.skipped} steps in a row (step {self.step}; {terms}), so "
+                f"training stopped; the last checkpoint in {self.run_dir} is from before. Lower trainer.optimizer.lr "
+                "or guidance's omega, or use trainer.precision=float32."
+            )
+
+    # -- the run ----------------------------------------------------------------------------------------------------
+
+    def run(self, loggers: Sequence[Logger] = (), until: int | None = None) -> Path:
+        """Trains to `until` (default: `trainer.steps`), resuming where the last checkpoint ended.
+
+        SIGTERM and Ctrl-C end it after the step at hand, saved. Returns the last checkpoint's folder.
+        """
+        end = self.cfg.steps if until is None else min(until, self.cfg.steps)
+        self._loggers = loggers
+        self.loss.train()
+        window, watch = Window(), Watch(self.loss.objective)
+        self._say(watch.at_start())
+        with self._signals(), Progress(end, "train", "step", initial=self.step, quiet=not self.world.chief) as bar:
+            while self.step < end and not self.world.any(self._stop):
+                started = time.perf_counter()
+                out, norm = self.train_step()
+                window.add(out, norm)
+                self.seconds += time.perf_counter() - started
+                shown = {}
+                if self.step % self.cfg.log_every == 0 or self.step == end:
+                    shown = self.world.mean(window.flush())
+                    record = {"step": self.step, "lr": self.learning_rate(self.step - 1), "seconds": self.seconds}
+                    record |= shown | self.diagnose()
+                    self.log(record)
+                    self._say(watch(record))
+                bar.update(1, **shown)
+                if self.step % self.cfg.checkpoint_every == 0:
+                    self.save()
+        return self.save()
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Gives a record, which names its `step`, to all loggers of the run."""
+        for logger in self._loggers:
+            logger.log(record)
+
+    def diagnose(self) -> dict[str, float]:
+        """The estimates of `diagnostics` on the coming batch, in the steps that are due."""
+        if not self.cfg.diagnose_every or self.step % self.cfg.diagnose_every:
+            return {}
+        rng = seeds.torch_rng(self.seed, "diagnose", self.step, device=self.device)
+        batch = to_device(self.dataset.batch(self.indices(self.step)[:ROWS]), self.device)
+        return self.loss.diagnose(batch, rng, self.step)
+
+    def _say(self, lines: Sequence[str]) -> None:
+        if self.world.chief:
+            for line in lines:
+                print(f"{self.run_dir}: {line}", file=sys.stderr, flush=True)
+
+    def _signals(self) -> AbstractContextManager[None]:
+        return _StopOnSignal(self)
+
+    def stop(self) -> None:
+        """Ends the run after the step at hand."""
+        self._stop = True
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """Writes the checkpoint of the present step, in the first process; then `on_checkpoint`. Returns its folder."""
+        tensors, layout = optimizer_tensors(self.optimizer)
+        groups = {"model": self.model.state_dict(), "optimizer": tensors}
+        groups |= {name: average.state for name, average in self.averages.items()}
+        if self.loss.weighting is not None:
+            groups["weighting"] = self.loss.weighting.state_dict()
+        whole = {name: sharding.gathered(group, self.world.chief) for name, group in groups.items()}
+        folder = self._write(whole, layout) if self.world.chief else checkpoint.folder(self.run_dir, self.step)
+        self.world.barrier()
+        if self.on_checkpoint is not None and self.world.chief:
+            self.on_checkpoint(self)
+        return folder
+
+    def _write(self, groups: Mapping[str, Mapping[str, Tensor]], layout: list[dict[str, Any]]) -> Path:
+        meta = {
+            "kind": self.kind,
+            "seed": self.seed,
+            "seconds": self.seconds,
+            "ema_updates": self.averages["ema"].updates,
+            "optimizer": layout,
+            "config": dict(self.config),
+            **checkpoint.provenance(),
+        }
+        keep = self.cfg.keep_checkpoints
+        return checkpoint.save(self.run_dir, self.step, groups, meta, keep=keep, protected=self.protected())
+
+    def _resume(self) -> None:
+        saved = checkpoint.load(self.run_dir)
+        check_same_run(saved, self.config, self.run_dir)
+        sharding.load(self.model, saved.tensors("model"))
+        for name, average in self.averages.items():
+            average.restore(saved.tensors(name), saved.meta["ema_updates"])
+        if self.loss.weighting is not None:
+            sharding.load(self.loss.weighting, saved.tensors("weighting"))
+        restore_optimizer(self.optimizer, saved.tensors("optimizer"), saved.meta["optimizer"])
+        self.step, self.seconds = saved.step, saved.meta["seconds"]
+
+
+def _joined(outs: Sequence[LossOut]) -> LossOut:
+    """The parts of a batch as one."""
+    terms = {name: torch.cat([out.terms[name] for out in outs]) for name in outs[0].terms}
+    return LossOut(torch.stack([out.loss.detach() for out in outs]).mean(), terms)
+
+
+class _StopOnSignal:
+    """SIGTERM and SIGINT ask the trainer to stop; the former handlers come back afterwards."""
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def __enter__(self) -> None:
+        self._former = {number: signal.signal(number, lambda *_: self.trainer.stop()) for number in self.SIGNALS}
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
