@@ -10,7 +10,7 @@
 #   PYTHON            the Python 3.11 to make .venv with
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-. scripts/lib.sh
+. scripts/setup/lib.sh
 
 venv=() arguments=()
 for argument in "$@"; do
@@ -24,4 +24,4 @@ for argument in "$@"; do
     esac
 done
 prepare demo ${venv[@]+"${venv[@]}"}
-exec .venv/bin/python -m scripts.demo ${arguments[@]+"${arguments[@]}"}
+exec .venv/bin/python -m scripts.demo.run ${arguments[@]+"${arguments[@]}"}

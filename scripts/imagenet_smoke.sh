@@ -37,7 +37,7 @@ images="$IMAGES"
 if [[ "$IMAGES" == *.zip ]]; then
     step "unpack into class folders"
     images="$OUT/images"
-    [ -d "$images" ] || "$PYTHON" -m scripts.class_folders "$IMAGES" "$images"
+    [ -d "$images" ] || "$PYTHON" -m scripts.setup.class_folders "$IMAGES" "$images"
 fi
 
 step "cache: $images at $SIZE pixels by $CODEC"

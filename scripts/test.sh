@@ -7,7 +7,7 @@
 # Without pytest arguments the whole suite runs, in as many processes as there are cores, four at most.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-. scripts/lib.sh
+. scripts/setup/lib.sh
 
 fresh=()
 if [[ "${1:-}" == "--help" || "${1:-}" == "-h" ]]; then

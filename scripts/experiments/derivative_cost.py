@@ -28,11 +28,11 @@ from torch import Tensor
 from isd_core.derivatives import CentralDifference, Derivative, ExactJVP, use_tf32
 from isd_core.network import Cond
 from isd_core.support.device import pick_device
-from scripts.experiments import command, tables
-from scripts.experiments.cells import run_cells
-from scripts.experiments.heads import example
-from scripts.experiments.memory import peak_bytes
-from scripts.experiments.tables import number
+from scripts.support import command, tables
+from scripts.support.cells import run_cells
+from scripts.support.heads import example
+from scripts.support.memory import peak_bytes
+from scripts.support.tables import number
 
 PAPER = "exact derivative to differences: 25 -> 18 GB, 1.48 -> 4.04 steps/s (arXiv 2601.22679)"
 TF32 = "difference in tf32"

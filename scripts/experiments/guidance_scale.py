@@ -21,11 +21,11 @@ if not __package__:  # run as a file: imports start at the repository
 
 from isd_core.support.errors import InputError
 from isd_core.training import checkpoint
-from scripts.experiments import command, tables
-from scripts.experiments.cells import run_cells
-from scripts.experiments.figures import Line, figure, legend, lines
 from scripts.experiments.images import ImageCell, Meter, check_words, run_dir, train_and_measure
-from scripts.experiments.tables import number, spread
+from scripts.support import command, tables
+from scripts.support.cells import run_cells
+from scripts.support.figures import Line, figure, legend, lines
+from scripts.support.tables import number, spread
 
 OMEGA = (1.5, 3.0, 5.0, 7.0)
 POST = (1.0, 1.5, 2.0, 3.0)

@@ -22,12 +22,12 @@ if not __package__:  # run as a file: imports start at the repository
 import numpy as np
 
 from isd_core.training import checkpoint
-from scripts.experiments import command, tables
-from scripts.experiments.cells import run_cells
-from scripts.experiments.figures import Line, figure, legend, lines, surface
 from scripts.experiments.images import ImageCell, check_words, run_dir, train_and_measure
 from scripts.experiments.landscape import landscape
-from scripts.experiments.tables import Spread, number, spread
+from scripts.support import command, tables
+from scripts.support.cells import run_cells
+from scripts.support.figures import Line, figure, legend, lines, surface
+from scripts.support.tables import Spread, number, spread
 
 LAWS = {"s < t": "times=beta_pair", "s = 0": "times=fixed_end"}
 PAPER = "FID standard deviation 2.71 with s = 0, 0.59 with s < t (arXiv 2601.22679)"

@@ -23,11 +23,11 @@ if not __package__:  # run as a file: imports start at the repository
 
 from isd_core.support.cli import compose_config
 from isd_core.support.errors import InputError
-from scripts.experiments import command
-from scripts.experiments.cells import finished, run_cells
 from scripts.experiments.toy_cells import ToyCell, train
 from scripts.experiments.toy_figures import draw
 from scripts.experiments.toy_report import gates, markdown, summary
+from scripts.support import command
+from scripts.support.cells import finished, run_cells
 
 PASSES = {"quick": 8_000, "light": 6_000, "default": 10_000, "full": 48_000, "rows": 10_000}
 SMALL: dict[str, Any] = {"batch": 1024, "lr": 2e-3, "clip": 1.0}  # the training of --quick, --light and --rows

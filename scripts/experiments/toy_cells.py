@@ -28,8 +28,8 @@ from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
 from isd_core.support.registry import instantiate
 from scripts.experiments import metrics
-from scripts.experiments.heads import TEACHERS_PLACE, taught
-from scripts.experiments.passes import Passes, count_passes
+from scripts.support.heads import TEACHERS_PLACE, taught
+from scripts.support.passes import Passes, count_passes
 
 NFE = (1, 2, 4, 8)
 LAST = 1000  # steps of the run whose last step is counted

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from scripts.experiments.figures import Line, figure, legend, lines
 from scripts.experiments.toy_cells import DATA, ToyCell, build, weights_file
+from scripts.support.figures import Line, figure, legend, lines
 
 Records = Mapping[str, Mapping[str, Any]]
 SHOWN = 2000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.experiments import tables
 from scripts.experiments.metrics import rank_correlation
-from scripts.experiments.tables import Spread, number, spread
 from scripts.experiments.toy_cells import NFE, truth
+from scripts.support import tables
+from scripts.support.tables import Spread, number, spread
 
 Records = Mapping[str, Mapping[str, Any]]
 Row = dict[str, Any]

@@ -37,8 +37,8 @@ def check_module(module, overrides):
 
 
 def check_script(script, flags):
-    """A script of ours; its flags must be in its folder's sources."""
-    text = "\n".join(path.read_text() for path in (ROOT / script).parent.glob("*") if path.suffix in (".sh", ".py"))
+    """A script of ours; its flags must be in the sources of its folder or of the rooms below."""
+    text = "\n".join(path.read_text() for path in (ROOT / script).parent.rglob("*") if path.suffix in (".sh", ".py"))
     assert (ROOT / script).exists()
     for flag in flags:
         assert not flag.startswith("--") or flag in text, f"{script} does not know {flag}"

@@ -11,7 +11,7 @@ from isd_core.network import Trainable
 from isd_core.support import cli
 from isd_core.support.registry import instantiate
 from isd_core.training.trainer import LossModule, TrainerConfig
-from scripts.experiments.heads import TEACHERS_PLACE, taught
+from scripts.support.heads import TEACHERS_PLACE, taught
 
 NAMES = sorted(path.stem for path in (cli.CONFIGS / "objective").glob("*.yaml"))
 KINDS = ("isd", "esd", "lsd")  # one for each way in which a step takes the derivative
