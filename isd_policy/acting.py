@@ -15,7 +15,7 @@ from isd_core.support.errors import InputError
 from isd_policy.horizons import Horizons
 from isd_policy.observations import ObservationSchema
 
-STARTS = ("noise", "zeros")
+INITIAL_NOISE = ("gaussian", "zeros")
 
 Row = dict[str, np.ndarray]
 """One checked observation (see `ObservationSchema.row`)."""
@@ -35,17 +35,17 @@ class Inputs(NamedTuple):
     noise: np.ndarray
 
 
-class Acting(ABC):
+class PolicyBackend(ABC):
     """A policy that drives robots: `reset`, `observe`, `act` for one, `preprocess` and `infer` for many or for a loop.
 
-    A backend sets schema, horizons, nfe (network calls of `act`) and start (`noise` or `zeros`), and gives
+    A backend sets schema, horizons, nfe (network calls of `act`) and initial_noise (`gaussian` or `zeros`), and gives
     `action_size` and `infer`.
     """
 
     schema: ObservationSchema
     horizons: Horizons
     nfe: int
-    start: str
+    initial_noise: str
 
     @property
     @abstractmethod
@@ -59,13 +59,13 @@ class Acting(ABC):
         Raises `InputError` for a number of network calls that the backend cannot make.
         """
 
-    def use(self, nfe: int | None = None, start: str | None = None) -> None:
-        """Sets the network calls and the sampler's start of the calls that name none; None leaves one as it is.
+    def use(self, nfe: int | None = None, initial_noise: str | None = None) -> None:
+        """Sets the network calls and the initial noise of the calls that name none; None leaves one as it is.
 
         Raises `InputError` for what the backend does not have.
         """
         self.nfe = self.nfe if nfe is None else check_nfe(nfe)
-        self.start = self.start if start is None else check_start(start)
+        self.initial_noise = self.initial_noise if initial_noise is None else check_initial_noise(initial_noise)
 
     def row(self, obs: Mapping[str, np.ndarray]) -> Row:
         """A checked copy of one observation, key -> [d] or [H, W, C].
@@ -79,12 +79,12 @@ class Acting(ABC):
         histories = [
             {key: np.stack([row[key] for row in call.history]) for key in self.schema.shapes} for call in calls
         ]
-        return Inputs(self.schema.stack(histories), self.noise(self.start, [call.stream for call in calls]))
+        return Inputs(self.schema.stack(histories), self.noise(self.initial_noise, [call.stream for call in calls]))
 
-    def noise(self, start: str, streams: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """The sampler's starts [len(streams), T, Da]: zeros, or noise of the streams (seed, "policy", *index)."""
+    def noise(self, initial_noise: str, streams: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Initial noise [len(streams), T, Da]: zeros, or normal numbers of the streams (seed, "policy", *index)."""
         shape = (self.horizons.prediction, self.action_size)
-        if check_start(start) == "zeros":
+        if check_initial_noise(initial_noise) == "zeros":
             return np.zeros((len(streams), *shape), np.float32)
         rows = [seeds.numpy_rng(seed, "policy", *index).standard_normal(shape, np.float32) for seed, *index in streams]
         return np.stack(rows)
@@ -101,18 +101,20 @@ class Acting(ABC):
         row = self.row(obs)
         self._history.extend([row] * (1 if self._history else self.horizons.observation))
 
-    def act(self, obs: Mapping[str, np.ndarray], nfe: int | None = None, start: str | None = None) -> np.ndarray:
+    def act(
+        self, obs: Mapping[str, np.ndarray], nfe: int | None = None, initial_noise: str | None = None
+    ) -> np.ndarray:
         """`observe(obs)`, then the next actions to execute, [Ta, robot's Da] float32."""
         self.observe(obs)
         inputs = self.preprocess([Call(list(self._history), (self._seed, self._calls))])
-        if start is not None:
-            inputs = inputs._replace(noise=self.noise(start, [(self._seed, self._calls)]))
+        if initial_noise is not None:
+            inputs = inputs._replace(noise=self.noise(initial_noise, [(self._seed, self._calls)]))
         self._calls += 1
         return self.infer(inputs, nfe)[0, : self.horizons.execution]
 
 
-def check_start(start: str) -> str:
-    """`start` itself; `InputError` unless it is one of `STARTS`."""
-    if start not in STARTS:
-        raise InputError(f"start={start}: the sampler starts from {' or '.join(STARTS)}.")
-    return start
+def check_initial_noise(initial_noise: str) -> str:
+    """`initial_noise` itself; `InputError` unless it is one of `INITIAL_NOISE`."""
+    if initial_noise not in INITIAL_NOISE:
+        raise InputError(f"initial_noise={initial_noise}: the sampler begins from {' or '.join(INITIAL_NOISE)}.")
+    return initial_noise

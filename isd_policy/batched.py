@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from isd_core.support.errors import InputError
-from isd_policy.acting import Acting, Inputs, check_start
+from isd_policy.acting import Inputs, PolicyBackend, check_initial_noise
 
 ROWS = 16
 """Rows of a call of the network are a multiple of this: a processor's kernels work on 16 numbers at once and round the
@@ -36,10 +36,18 @@ class BatchedPolicy:
     from (seed, episode, call) alone. Raises `InputError` unless `rows` is a multiple of `ROWS`.
     """
 
-    def __init__(self, policy: Acting, nfe: int, *, seed: int, start: str = "noise", rows: int = ROWS) -> None:
+    def __init__(
+        self, policy: PolicyBackend, nfe: int, *, seed: int, initial_noise: str = "gaussian", rows: int = ROWS
+    ) -> None:
         if rows < 1 or rows % ROWS:
             raise InputError(f"rows={rows}: expected a multiple of {ROWS}.")
-        self.policy, self.nfe, self.seed, self.start, self.rows = policy, nfe, seed, check_start(start), rows
+        self.policy, self.nfe, self.seed, self.initial_noise, self.rows = (
+            policy,
+            nfe,
+            seed,
+            check_initial_noise(initial_noise),
+            rows,
+        )
         self.call_seconds: list[float] = []
         """Seconds of each call of the sampler, `rows` rows at a time."""
 
@@ -58,7 +66,9 @@ class BatchedPolicy:
         began = time.perf_counter()
         filled = [*requests, *[requests[0]] * (self.rows - len(requests))]
         obs = self.policy.schema.stack([request.obs for request in filled])
-        noise = self.policy.noise(self.start, [(self.seed, request.episode, request.call) for request in filled])
+        noise = self.policy.noise(
+            self.initial_noise, [(self.seed, request.episode, request.call) for request in filled]
+        )
         actions = self.policy.infer(Inputs(obs, noise), self.nfe)[: len(requests), : self.policy.horizons.execution]
         self.call_seconds.append(time.perf_counter() - began)
         return actions

@@ -24,8 +24,8 @@ from isd_policy.latency import percentiles
 from isd_policy.simulation import Simulation, open_simulation
 from isd_policy.validation import check_whole
 
-STARTS = ("evaluation", "selection")
-"""Streams of starts: for numbers that are reported, and for the choice among checkpoints."""
+SEED_SPLITS = ("evaluation", "selection")
+"""Which starts: those of numbers that are reported, or those of the choice among checkpoints."""
 
 
 def evaluate(
@@ -36,23 +36,23 @@ def evaluate(
     seed: int,
     workers: int = 1,
     live: int = 16,
-    start: str = "noise",
-    starts: str = "evaluation",
+    initial_noise: str = "gaussian",
+    seed_split: str = "evaluation",
     runner: str = "local",
     rows: int = ROWS,
 ) -> tuple[Rollout, BatchedPolicy]:
-    """One episode from each of `episodes` starts (the streams (seed, starts, i)) with `nfe` network calls an action.
+    """One episode from each of `episodes` starts (streams (seed, seed_split, i)) with `nfe` network calls an action.
 
-    The outcome of each episode depends on seed, nfe and start alone, by rounding on `rows`, the rows of a network call,
-    and not on workers or on `live`, the number of episodes that run at once. After Ctrl-C the rollout holds the
-    finished episodes and says that it was interrupted.
+    The outcome of each episode depends on seed, nfe and initial_noise alone, by rounding on `rows`, the rows of a
+    network call, and not on workers or on `live`, the number of episodes that run at once. After Ctrl-C the rollout
+    holds the finished episodes and says that it was interrupted.
     """
-    act = BatchedPolicy(simulation.policy, nfe, seed=seed, start=start, rows=rows)
+    act = BatchedPolicy(simulation.policy, nfe, seed=seed, initial_noise=initial_noise, rows=rows)
     act.warm_up()
     with Progress(episodes, f"{nfe} NFE", "episode") as bar:
         result = rollout(
             simulation.env,
-            [seeds.derive(seed, starts, i) for i in range(episodes)],
+            [seeds.derive(seed, seed_split, i) for i in range(episodes)],
             act,
             obs_horizon=simulation.policy.horizons.observation,
             max_steps=simulation.max_steps,
@@ -116,9 +116,9 @@ def report(
         "seed": config["seed"],
         "protocol": {
             "max_steps": simulation.max_steps,
-            "starts": config["starts"],
+            "seed_split": config["seed_split"],
             "sampler": config["sampler"],
-            "sampler_start": config["start"],
+            "initial_noise": config["initial_noise"],
             "weights": config["weights"],
             "horizons": asdict(simulation.policy.horizons),
             "batch_size": config["rows"],
@@ -146,7 +146,7 @@ def sentence(simulation: Simulation, content: Mapping[str, Any]) -> str:
         )
     policy = sum(run["policy_seconds"] for run in content["results"].values())
     return (
-        f"{simulation.title}, cap {simulation.max_steps} steps, starts from {content['protocol']['sampler_start']}; "
+        f"{simulation.title}, cap {simulation.max_steps} steps, {content['protocol']['initial_noise']} initial noise; "
         + "; ".join(clauses)
         + f". {seconds:.0f} s, of which the policy took {policy:.1f} s."
     )
@@ -159,12 +159,15 @@ def main(cfg: DictConfig) -> None:
     counts = check_counts(config["nfe"])
     check_whole(config, "episodes", "workers", "live", "rows")
     check_whole(config, "seed", "video", least=0)
-    if config["starts"] not in STARTS:
-        raise InputError(f"starts={config['starts']}: expected one of {', '.join(STARTS)}.")
+    if config["seed_split"] not in SEED_SPLITS:
+        raise InputError(f"seed_split={config['seed_split']}: expected one of {', '.join(SEED_SPLITS)}.")
     simulation = open_simulation(config)
     if config["video"] and config["out"] is None:
         raise InputError("video= needs out=FILE.json: the films are written beside it.")
-    options = {key: config[key] for key in ("episodes", "seed", "workers", "live", "rows", "start", "starts", "runner")}
+    options = {
+        key: config[key]
+        for key in ("episodes", "seed", "workers", "live", "rows", "initial_noise", "seed_split", "runner")
+    }
     runs: dict[int, tuple[Rollout, BatchedPolicy]] = {}
     for nfe in counts:
         result, act = evaluate(simulation, nfe, **options)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from isd_core.support.errors import InputError
 from isd_core.training import checkpoint
-from isd_policy.acting import Acting
+from isd_policy.acting import PolicyBackend
 from isd_policy.build import KIND, build_policy, normaliser_of
 from isd_policy.deploy import bundles, exports
 from isd_policy.policy import Policy
@@ -14,7 +14,7 @@ from isd_policy.policy import Policy
 WEIGHTS = ("ema", "model")
 
 
-def load(path: str | Path, weights: str | None = None, device: str = "cpu") -> Acting:
+def load(path: str | Path, weights: str | None = None, device: str = "cpu") -> PolicyBackend:
     """The policy of a bundle, of an export, of a run (its last checkpoint) or of one checkpoint, or of a file in one.
 
     It is a `Policy`, and an `OnnxPolicy` for an export. weights: `ema`, the average (the default), or `model`, the last
@@ -24,7 +24,7 @@ def load(path: str | Path, weights: str | None = None, device: str = "cpu") -> A
     return load_saved(open_saved(path), weights, device)
 
 
-def load_saved(saved: checkpoint.Checkpoint, weights: str | None = None, device: str = "cpu") -> Acting:
+def load_saved(saved: checkpoint.Checkpoint, weights: str | None = None, device: str = "cpu") -> PolicyBackend:
     """The policy of what `open_saved` returned (see `load`)."""
     if isinstance(saved, exports.Export):
         if device != "cpu":
@@ -42,7 +42,7 @@ def open_saved(path: str | Path) -> checkpoint.Checkpoint:
 
 
 def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device: str = "cpu") -> Policy:
-    """The policy of an open bundle or checkpoint (see `load`), with the NFE and start that a bundle gives it."""
+    """The policy of an open bundle or checkpoint (see `load`), with a bundle's NFE and initial noise."""
     if saved.meta.get("kind") != KIND:
         raise InputError(f"{saved.path} is a checkpoint of kind `{saved.meta.get('kind')}`; expected one of a policy.")
     weights = saved.meta.get("weights", WEIGHTS[0]) if weights is None else weights
@@ -54,5 +54,6 @@ def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device
         policy.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
-    policy.nfe, policy.start = saved.meta.get("nfe", policy.nfe), saved.meta.get("start", policy.start)
+    policy.nfe = saved.meta.get("nfe", policy.nfe)
+    policy.initial_noise = saved.meta.get("initial_noise", policy.initial_noise)
     return policy.to(device).eval()

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from isd_core.network import Cond, Trainable
 from isd_core.sampling import Sampler
 from isd_core.support.errors import InputError
-from isd_policy.acting import Acting, Inputs, check_start
+from isd_policy.acting import Inputs, PolicyBackend, check_initial_noise
 from isd_policy.actions import ActionRepresentation, Plain
 from isd_policy.encoder import ObservationEncoder
 from isd_policy.horizons import Horizons
@@ -28,12 +28,12 @@ class Normaliser(nn.Module):
         self.observation, self.action = observation, action
 
 
-class Policy(Trainable, Acting):
+class Policy(Trainable, PolicyBackend):
     """A flow-map network over action chunks with everything that it needs between a robot's units and its own.
 
     net: F(x; t, s, {"obs": [B, C]}) over x [B, T, Da]; encoder: observations to those C numbers (the numbers as they
-    are where it is None); actions: how the robot's actions are written for the network; nfe and start (`noise` or
-    `zeros`) are what `act` uses. A prediction is clipped to the range of the training actions.
+    are where it is None); actions: how the robot's actions are written for the network; nfe and initial_noise
+    (`gaussian` or `zeros`) are what `act` uses. A prediction is clipped to the range of the training actions.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Policy(Trainable, Acting):
         encoder: ObservationEncoder | None = None,
         actions: ActionRepresentation | None = None,
         nfe: int = 1,
-        start: str = "noise",
+        initial_noise: str = "gaussian",
     ) -> None:
         super().__init__()
         if schema.state_size != normaliser.observation.size:
@@ -58,7 +58,7 @@ class Policy(Trainable, Acting):
         self.schema = schema
         self.encoder = ObservationEncoder(schema, horizons.observation) if encoder is None else encoder
         self.actions: ActionRepresentation = Plain() if actions is None else actions
-        self.nfe, self.start = nfe, check_start(start)
+        self.nfe, self.initial_noise = nfe, check_initial_noise(initial_noise)
         self.reset()
 
     @property

@@ -13,7 +13,7 @@ from isd_core.support.files import write_json
 from isd_policy.deploy import report as loop_report
 from isd_policy.deploy.drive import against_the_clock, sweep, table
 from isd_policy.deploy.guards import Guards
-from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.settings import LoopSettings
 from isd_policy.deploy.simulated import guards_of
 from isd_policy.simulation import Simulation, open_simulation
 from isd_policy.validation import check_positive, check_whole
@@ -31,10 +31,10 @@ def main(cfg: DictConfig) -> None:
     config = resolved(cfg)
     check_positive(config, "seconds", *(["rate_limit"] if config["rate_limit"] is not None else []))
     check_whole(config, "episodes")
-    settings = Settings(**{key: config[key] for key in LOOP})
+    settings = LoopSettings(**{key: config[key] for key in LOOP})
     delays = delays_of(config["inference_delay_ms"])
     simulation = open_simulation(config)
-    simulation.policy.use(config["nfe"], config["start"])
+    simulation.policy.use(config["nfe"], config["initial_noise"])
     guards = guards_of(simulation.env, config["rate_limit"], config["workspace"])
     if delays is None:
         drive(simulation, guards, settings, config)
@@ -42,7 +42,7 @@ def main(cfg: DictConfig) -> None:
         compare(simulation, guards, settings, delays, config)
 
 
-def drive(simulation: Simulation, guards: Guards, settings: Settings, config: Mapping[str, Any]) -> None:
+def drive(simulation: Simulation, guards: Guards, settings: LoopSettings, config: Mapping[str, Any]) -> None:
     """Against the wall clock. What happened is printed before anything is written, so that a full disk hides nothing.
 
     Raises `RuntimeError` when the robot had to be stopped.
@@ -67,7 +67,7 @@ def drive(simulation: Simulation, guards: Guards, settings: Settings, config: Ma
 
 
 def compare(
-    simulation: Simulation, guards: Guards, settings: Settings, delays: list[float], config: Mapping[str, Any]
+    simulation: Simulation, guards: Guards, settings: LoopSettings, delays: list[float], config: Mapping[str, Any]
 ) -> None:
     """In simulated time, for each delay and each way to cope with it."""
     rows = sweep(simulation, delays, config["episodes"], guards, settings, config["blend"])
@@ -84,7 +84,7 @@ def described(simulation: Simulation, config: Mapping[str, Any]) -> dict[str, An
     """What a result file says about the run."""
     return simulation.description() | {
         "nfe": simulation.policy.nfe,
-        "sampler_start": simulation.policy.start,
+        "initial_noise": simulation.policy.initial_noise,
         "seed": config["seed"],
         "max_steps": simulation.max_steps,
         "loop": {key: config[key] for key in (*LOOP, *GUARDS)},

@@ -108,7 +108,7 @@ class Selection:
         out = self.result(place)
         out.parent.mkdir(parents=True, exist_ok=True)
         options = {"checkpoint": place, "nfe": self.nfe, "episodes": self.episodes, "workers": self.workers}
-        options |= {"seed": self.seed, "starts": "selection", "out": out}
+        options |= {"seed": self.seed, "seed_split": "selection", "out": out}
         words = [f"{key}={str(value).replace(' ', '')}" for key, value in options.items()]
         with out.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(

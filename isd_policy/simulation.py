@@ -16,7 +16,7 @@ from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
 from isd_core.support.registry import instantiate
 from isd_core.training import checkpoint
-from isd_policy.acting import Acting
+from isd_policy.acting import PolicyBackend
 from isd_policy.build import schema_of
 from isd_policy.loading import load_saved, open_saved
 from isd_policy.policy import Policy
@@ -29,7 +29,7 @@ class Simulation:
     control steps.
     """
 
-    policy: Acting
+    policy: PolicyBackend
     saved: checkpoint.Checkpoint
     env: Spec
     max_steps: int
@@ -80,7 +80,7 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
     return Simulation(policy, saved, env, config["max_steps"] or env.definition.max_steps)
 
 
-def sample_by(policy: Acting, trained: Mapping[str, Any], name: str | None) -> None:
+def sample_by(policy: PolicyBackend, trained: Mapping[str, Any], name: str | None) -> None:
     """Gives the policy another sampler than its training's, one of the group `sampler`."""
     if name is None:
         return
@@ -94,7 +94,7 @@ def sample_by(policy: Acting, trained: Mapping[str, Any], name: str | None) -> N
     policy.sampler = instantiate(resolved(config)["sampler"])
 
 
-def _guide(policy: Acting, trained: Mapping[str, Any], post: float, inputs: Mapping[str, float | None]) -> None:
+def _guide(policy: PolicyBackend, trained: Mapping[str, Any], post: float, inputs: Mapping[str, float | None]) -> None:
     """Has the policy sample with guidance of scale `post` and with the given inputs of its network."""
     if isinstance(policy, Policy):
         guided = with_guidance(policy.sampler, post, trained)
@@ -114,7 +114,7 @@ def environment_of(config: Mapping[str, Any], engine: str = "compiled", mode: st
     return spec.with_pictures({key: schema.shapes[key] for key in schema.pictures})
 
 
-def _check_observations(policy: Acting, env: Spec) -> None:
+def _check_observations(policy: PolicyBackend, env: Spec) -> None:
     offered = observation_shapes(env)
     for key, shape in policy.schema.shapes.items():
         if offered.get(key) != shape:

@@ -7,6 +7,6 @@ from isd_policy.deploy.fake import FakeRobot
 from isd_policy.deploy.guards import Box, Guards
 from isd_policy.deploy.robot import Robot, Stamped
 from isd_policy.deploy.runner import Runner
-from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.settings import LoopSettings
 
-__all__ = ["Box", "FakeRobot", "Guards", "Robot", "Runner", "Settings", "Stamped"]
+__all__ = ["Box", "FakeRobot", "Guards", "LoopSettings", "Robot", "Runner", "Stamped"]

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from isd_core.sampling import check_nfe
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
-from isd_policy.acting import check_start
+from isd_policy.acting import check_initial_noise
 from isd_policy.deploy import bundles, card
 from isd_policy.loading import load_policy, open_saved
 from isd_policy.simulation import environment_of
@@ -31,7 +31,7 @@ def licence_of_data(given: str | None, data: str) -> str | None:
 def main(cfg: DictConfig) -> None:
     """Packs a checkpoint's policy into one folder: weights, normaliser, schema with units and ranges, rates, hashes."""
     config = resolved(cfg)
-    nfe, start = check_nfe(config["nfe"]), check_start(config["start"])
+    nfe, initial_noise = check_nfe(config["nfe"]), check_initial_noise(config["initial_noise"])
     saved = open_saved(config["checkpoint"])
     if isinstance(saved, bundles.Bundle):
         raise InputError(f"{saved.path} is a bundle already. Give the checkpoint that it came from.")
@@ -43,7 +43,7 @@ def main(cfg: DictConfig) -> None:
         environment_of(saved.config),
         weights=config["weights"],
         nfe=nfe,
-        start=start,
+        initial_noise=initial_noise,
         licence=licence,
     )
     out = bundles.write(Path(config["out"]), content, saved.tensors(config["weights"]))

@@ -21,10 +21,10 @@ from isd_core.support.errors import InputError
 from isd_core.training.checkpoint import Checkpoint
 from isd_policy.deploy import sealed
 
-FORMAT = 1
+FORMAT = 2
 CARD = "bundle.json"
 WEIGHTS = "weights"
-KEYS = ("kind", "config", "step", "seed", "weights", "nfe", "start", "horizons", "observations", "actions")
+KEYS = ("kind", "config", "step", "seed", "weights", "nfe", "initial_noise", "horizons", "observations", "actions")
 
 
 @dataclass(frozen=True)

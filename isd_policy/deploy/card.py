@@ -43,7 +43,7 @@ def card_of(
     *,
     weights: str,
     nfe: int,
-    start: str,
+    initial_noise: str,
     licence: str | None,
 ) -> dict[str, Any]:
     """The card of a policy. env: the environment of its demonstrations; licence: of the data, None if unknown."""
@@ -51,7 +51,7 @@ def card_of(
         "kind": KIND,
         "task": env.task,
         "nfe": nfe,
-        "start": start,
+        "initial_noise": initial_noise,
         "control_rate": env.control_freq,
         "horizons": asdict(policy.horizons),
         "observations": observations_of(policy),

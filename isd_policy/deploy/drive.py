@@ -12,11 +12,11 @@ from envs.rollouts.statistics import wilson
 from isd_core.support.progress import Progress
 from isd_policy.deploy.clock import MonotonicClock, VirtualClock
 from isd_policy.deploy.guards import Guards
-from isd_policy.deploy.inference import Delayed
+from isd_policy.deploy.inference import DelayedInference
 from isd_policy.deploy.record import Report
-from isd_policy.deploy.robot import Planner
+from isd_policy.deploy.robot import ChunkPolicy
 from isd_policy.deploy.runner import Runner
-from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.settings import LoopSettings
 from isd_policy.deploy.simulated import SimulatedRobot, jerk
 from isd_policy.simulation import Simulation
 
@@ -29,7 +29,7 @@ class Strategy:
     mode: str
     blend: int
 
-    def applied(self, settings: Settings) -> Settings:
+    def applied(self, settings: LoopSettings) -> LoopSettings:
         """The settings of a loop that does so, in simulated time."""
         return replace(settings, mode=self.mode, blend=self.blend, watchdog=None, warm_up=0.0, hold=1e6, first=1e6)
 
@@ -44,7 +44,7 @@ def strategies(blend: int) -> tuple[Strategy, ...]:
 
 
 def against_the_clock(
-    simulation: Simulation, seconds: float, guards: Guards, settings: Settings
+    simulation: Simulation, seconds: float, guards: Guards, settings: LoopSettings
 ) -> tuple[Report, dict[str, Any]]:
     """Drives the simulated robot for `seconds` of its time, one control step a tick; the report and the result file."""
     clock = MonotonicClock()
@@ -72,16 +72,16 @@ def against_the_clock(
 
 def with_latency(
     simulation: Simulation,
-    planner: Planner,
+    policy: ChunkPolicy,
     seconds: float,
     strategy: Strategy,
     episodes: int,
     guards: Guards,
-    settings: Settings,
+    settings: LoopSettings,
     progress: Progress,
     ready: Callable[[Runner], None] = lambda runner: None,
 ) -> dict[str, Any]:
-    """Episodes in simulated time in which a call of `planner` takes `seconds`: success, jerk, starvation.
+    """Episodes in simulated time in which a call of `policy` takes `seconds`: success, jerk, starvation.
 
     ready: told of the runner before the first episode.
     """
@@ -89,8 +89,8 @@ def with_latency(
     robot = SimulatedRobot(simulation.env, clock, simulation.max_steps, settings.seed)
     jerks = []
     try:
-        inference = Delayed(planner, clock, lambda request: seconds)
-        with Runner(robot, planner, guards, strategy.applied(settings), clock, inference) as runner:
+        inference = DelayedInference(policy, clock, lambda request: seconds)
+        with Runner(robot, policy, guards, strategy.applied(settings), clock, inference) as runner:
             ready(runner)
             for _ in range(episodes):
                 robot.reset()
@@ -122,7 +122,7 @@ def sweep(
     delays_ms: Iterable[float],
     episodes: int,
     guards: Guards,
-    settings: Settings,
+    settings: LoopSettings,
     blend: int,
 ) -> list[dict[str, Any]]:
     """`with_latency` for each delay and strategy, all from the same starts and with the same noise."""

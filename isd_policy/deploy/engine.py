@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from isd_policy.acting import Acting, Call
+from isd_policy.acting import Call, PolicyBackend
 
 SIZES = (1, 2, 4, 8, 16, 32)
 PAYS = 0.9
@@ -22,7 +22,7 @@ TURNS = 5
 class Job:
     """A call of a client and where its answer goes. Moments on the monotonic clock (s).
 
-    `answer(actions, error)` gets the chunk [n, Da] or an exception, from the engine's thread.
+    `answer(actions, error)` gets the chunk [n, Da] or an exception, from the batcher's thread.
     """
 
     call: Call
@@ -33,21 +33,21 @@ class Job:
     rows: int = 0
 
 
-class Engine:
+class DynamicBatcher:
     """Computes jobs in their order, up to `batch` at once; None measures how many pay.
 
     A job whose deadline has passed is answered with `TimeoutError` and not computed. Where a batch fails, its jobs are
     computed one by one, so that a client's fault stays its own.
     """
 
-    def __init__(self, policy: Acting, batch: int | None = None) -> None:
+    def __init__(self, policy: PolicyBackend, batch: int | None = None) -> None:
         self.policy = policy
         self.batch, self.row_seconds = (batch, {}) if batch is not None else best_batch(policy)
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._busy_since: float | None = None
-        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
@@ -107,7 +107,7 @@ class Engine:
             job.answer(chunk, None)
 
 
-def best_batch(policy: Acting) -> tuple[int, dict[int, float]]:
+def best_batch(policy: PolicyBackend) -> tuple[int, dict[int, float]]:
     """The largest batch that pays, and the seconds of a row at each size that was tried."""
     row = {key: values[0] for key, values in policy.schema.zeros(1).items()}
     call = Call([row] * policy.horizons.observation, (0,))

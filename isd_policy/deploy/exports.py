@@ -18,17 +18,17 @@ import torch
 
 from isd_core.support.errors import InputError
 from isd_core.training.checkpoint import Checkpoint
-from isd_policy.acting import Acting, Inputs, check_start
+from isd_policy.acting import Inputs, PolicyBackend, check_initial_noise
 from isd_policy.build import schema_of
 from isd_policy.deploy import sealed
 from isd_policy.horizons import Horizons
 from isd_policy.observations import ObservationSchema
 
-FORMAT = 1
+FORMAT = 2
 CARD = "export.json"
 ONNX, PROGRAM = "policy.onnx", "program.pt2"
 NOISE, ACTIONS = "noise", "actions"
-KEYS = ("kind", "config", "step", "seed", "start", "horizons", "graph")
+KEYS = ("kind", "config", "step", "seed", "initial_noise", "horizons", "graph")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def session_of(file: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
-class OnnxPolicy(Acting):
+class OnnxPolicy(PolicyBackend):
     """A policy computed by ONNX Runtime on the processor, with the graph's number of network calls.
 
     file: the graph, for any number of rows or, with `batch`, for so many; threads: of the network, None takes torch's
@@ -95,11 +95,16 @@ class OnnxPolicy(Acting):
         action_size: int,
         nfe: int,
         batch: int | None = None,
-        start: str = "noise",
+        initial_noise: str = "gaussian",
         threads: int | None = None,
     ) -> None:
         self.session = session_of(file, torch.get_num_threads() if threads is None else threads)
-        self.schema, self.horizons, self.nfe, self.start = schema, horizons, nfe, check_start(start)
+        self.schema, self.horizons, self.nfe, self.initial_noise = (
+            schema,
+            horizons,
+            nfe,
+            check_initial_noise(initial_noise),
+        )
         self.batch, self._action_size = batch, action_size
         self.reset()
 
@@ -114,7 +119,7 @@ class OnnxPolicy(Acting):
             graph["action_size"],
             graph["nfe"],
             graph["batch"],
-            card["start"],
+            card["initial_noise"],
             threads,
         )
 
@@ -122,10 +127,10 @@ class OnnxPolicy(Acting):
     def action_size(self) -> int:
         return self._action_size
 
-    def use(self, nfe: int | None = None, start: str | None = None) -> None:
+    def use(self, nfe: int | None = None, initial_noise: str | None = None) -> None:
         if nfe not in (None, self.nfe):
             raise InputError(f"nfe={nfe}: this export has {self.nfe}; export the bundle again with nfe={nfe}.")
-        super().use(nfe, start)
+        super().use(nfe, initial_noise)
 
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
         self.use(nfe)

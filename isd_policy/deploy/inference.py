@@ -11,7 +11,7 @@ import numpy as np
 
 from isd_policy.acting import Call
 from isd_policy.deploy.clock import Clock
-from isd_policy.deploy.robot import Planner
+from isd_policy.deploy.robot import ChunkPolicy
 
 ROUNDING = 1e-9
 """Seconds by which sums of simulated periods may miss each other."""
@@ -61,24 +61,24 @@ class Inference(Protocol):
         """Ends; a call that never returns is left behind."""
 
 
-def answer(planner: Planner, request: Request, clock: Clock) -> Reply:
+def answer(policy: ChunkPolicy, request: Request, clock: Clock) -> Reply:
     """Calls the policy; an exception becomes a reply that says so."""
     begun = clock.now()
     try:
-        inputs = planner.preprocess([request.call])
+        inputs = policy.preprocess([request.call])
         ready = clock.now()
-        actions = planner.infer(inputs)[0]
+        actions = policy.infer(inputs)[0]
     except Exception as error:  # whatever a policy raises, the robot must get its next action
         return Reply(request, None, f"{type(error).__name__}: {error}", begun, clock.now())
     done = clock.now()
     return Reply(request, actions, None, begun, done, ready - begun, done - ready)
 
 
-class Worker:
+class InferenceThread:
     """Calls the policy in a thread of its own."""
 
-    def __init__(self, planner: Planner, clock: Clock) -> None:
-        self.planner, self.clock = planner, clock
+    def __init__(self, policy: ChunkPolicy, clock: Clock) -> None:
+        self.policy, self.clock = policy, clock
         self._changed = threading.Condition()
         self._waiting: Request | None = None
         self._running: Request | None = None
@@ -121,18 +121,18 @@ class Worker:
                     return
                 self._running, self._waiting = self._waiting, None
                 request = self._running
-            reply = answer(self.planner, request, self.clock)
+            reply = answer(self.policy, request, self.clock)
             with self._changed:
                 self._running = None
                 self._replies.append(reply)
                 self._changed.notify_all()
 
 
-class Delayed:
+class DelayedInference:
     """Calls the policy at once and hands its reply out later, as if the call had taken `delay(request)` seconds."""
 
-    def __init__(self, planner: Planner, clock: Clock, delay: Callable[[Request], float]) -> None:
-        self.planner, self.clock, self.delay = planner, clock, delay
+    def __init__(self, policy: ChunkPolicy, clock: Clock, delay: Callable[[Request], float]) -> None:
+        self.policy, self.clock, self.delay = policy, clock, delay
         self._waiting: Request | None = None
         self._reply: Reply | None = None
 
@@ -168,5 +168,5 @@ class Delayed:
             return
         request, self._waiting = self._waiting, None
         begun, delay = self.clock.now(), self.delay(request)
-        reply = answer(self.planner, request, self.clock)
+        reply = answer(self.policy, request, self.clock)
         self._reply = replace(reply, begun=begun, done=begun + delay, infer=delay)

@@ -18,11 +18,11 @@ class Merged:
 
 
 @dataclass
-class Plan:
+class ActionBuffer:
     """Merges chunks by the number of actions that were really taken since each one's observation.
 
     A chunk [n, Da] belongs to the observation that it was computed from: its action i is for the moment at which i
-    actions were taken since. While a robot holds, no action is taken, and the plan waits with it.
+    actions were taken since. While a robot holds, no action is taken, and the buffer waits with it.
 
     execution: Ta, how many actions of a chunk the policy means to be executed; the others are a reserve, which is given
     only where `reserve` is true. blend: over how many actions a new chunk takes over from the old one, linearly; 0
@@ -34,7 +34,7 @@ class Plan:
     reserve: bool = True
     turns: tuple[slice, ...] = ()
     taken: int = field(default=0, init=False)
-    """Actions taken since the last `clear`: the plan's time."""
+    """Actions taken since the last `clear`: the buffer's time."""
 
     def __post_init__(self) -> None:
         self.clear()

@@ -53,7 +53,7 @@ def render(content: Mapping[str, Any]) -> str:
         section("Where a tick's time went", _parts(content)),
         section("Counts", table({key.replace("_", " "): content[key] for key in COUNTS})),
         section("What happened", _events(content)),
-        section("Settings", table({key.replace("_", " "): value for key, value in loop.items()})),
+        section("LoopSettings", table({key.replace("_", " "): value for key, value in loop.items()})),
     ]
     return page(title, lead, _figures(content), sections, _footer(content))
 

@@ -7,7 +7,7 @@ from collections import deque
 from isd_policy.acting import Row
 
 
-class Ring:
+class ObservationHistory:
     """The last `length` observations. The first one after a `clear` fills it."""
 
     def __init__(self, length: int) -> None:
@@ -26,7 +26,7 @@ class Ring:
         self.time = time
         return True
 
-    def history(self) -> list[Row]:
+    def rows(self) -> list[Row]:
         """The observations, oldest first."""
         return list(self._rows)
 

@@ -31,8 +31,8 @@ class Robot(Protocol):
         """Brings the robot to a safe standstill. May come from another thread, at any time, more than once."""
 
 
-class Planner(Protocol):
-    """What decides: a policy of any backend (`isd_policy.acting.Acting`), or a client of a policy server."""
+class ChunkPolicy(Protocol):
+    """What predicts chunks: a policy of any backend (`PolicyBackend`), or a client of a policy server."""
 
     @property
     def horizons(self) -> Horizons: ...

@@ -10,13 +10,13 @@ import numpy as np
 
 from isd_policy.deploy.clock import Clock, MonotonicClock
 from isd_policy.deploy.guards import Guards
-from isd_policy.deploy.inference import Inference, Worker
+from isd_policy.deploy.inference import Inference, InferenceThread
 from isd_policy.deploy.record import Report
-from isd_policy.deploy.ring import Ring
-from isd_policy.deploy.robot import Planner, Robot
+from isd_policy.deploy.ring import ObservationHistory
+from isd_policy.deploy.robot import ChunkPolicy, Robot
 from isd_policy.deploy.schedule import Schedule
-from isd_policy.deploy.settings import Settings
-from isd_policy.deploy.supply import Supply
+from isd_policy.deploy.settings import LoopSettings
+from isd_policy.deploy.supply import ChunkScheduler
 from isd_policy.deploy.warmup import warm_up
 from isd_policy.deploy.watchdog import Watchdog
 
@@ -25,7 +25,7 @@ IN_A_ROW = 3
 
 
 class Runner:
-    """Drives `robot` by `planner`, which is a policy of any backend or a client of a policy server.
+    """Drives `robot` by `policy`, which is a policy of any backend or a client of a policy server.
 
     At every tick the robot gets an action within the guards, or `stop()`. The action comes from the newest chunk; where
     that has run out, from its reserve; then from `guards.hold`; and after `settings.hold` seconds of that the robot is
@@ -36,20 +36,20 @@ class Runner:
     def __init__(
         self,
         robot: Robot,
-        planner: Planner,
+        policy: ChunkPolicy,
         guards: Guards,
-        settings: Settings | None = None,
+        settings: LoopSettings | None = None,
         clock: Clock | None = None,
         inference: Inference | None = None,
     ) -> None:
-        self.robot, self.planner, self.guards = robot, planner, guards
-        self.settings = Settings() if settings is None else settings
+        self.robot, self.policy, self.guards = robot, policy, guards
+        self.settings = LoopSettings() if settings is None else settings
         self.clock: Clock = MonotonicClock() if clock is None else clock
-        self.inference: Inference = Worker(planner, self.clock) if inference is None else inference
+        self.inference: Inference = InferenceThread(policy, self.clock) if inference is None else inference
         self.report = Report(self.settings.period, self.clock.now())
-        self.ring = Ring(planner.horizons.observation)
-        self.supply = Supply(
-            self.inference, self.ring, planner.horizons.execution, guards, self.settings, self.clock, self.report
+        self.history = ObservationHistory(policy.horizons.observation)
+        self.scheduler = ChunkScheduler(
+            self.inference, self.history, policy.horizons.execution, guards, self.settings, self.clock, self.report
         )
         self._warm = not self.settings.warm_up
         self._reset_wanted = False
@@ -83,7 +83,7 @@ class Runner:
     def run(self, ticks: int, until: Callable[[], bool] = lambda: False) -> Report:
         """Drives the robot for `ticks` ticks of a new epoch, or until `until()` holds at the beginning of a tick.
 
-        The policy is warmed up and asked for the first chunk before the clock is armed. Raises what the planner raises
+        The policy is warmed up and asked for the first chunk before the clock is armed. Raises what the policy raises
         where the robot's first observation is not what it needs, and `RuntimeError` after a fault.
         """
         if self.report.fault is not None:
@@ -102,30 +102,30 @@ class Runner:
     def _begin_epoch(self) -> None:
         self._reset_wanted = False
         self._held = 0
-        self.supply.reset()
+        self.scheduler.reset()
 
     def _prepare(self) -> None:
         """Observes, warms the policy up, and waits for the first chunk."""
         self._look()
         if not self._warm:
             self.report.warm_up, latencies = warm_up(
-                self.inference, self.supply.request(), self.clock, self.settings.warm_up
+                self.inference, self.scheduler.request(), self.clock, self.settings.warm_up
             )
-            self.supply.time(latencies)
+            self.scheduler.time(latencies)
             self._warm = True
             self._look()
         limit = self.clock.now() + self.settings.first
-        while not self.supply.plan.ready and self.report.fault is None:
-            self.supply.ask()
-            self.supply.wait(limit)
-            if self.supply.bad >= IN_A_ROW:
-                self._stop(self.supply.reason())
-            elif self.clock.now() >= limit and not self.supply.plan.ready:
-                self._stop(f"there was no first chunk within {self.settings.first:g} s: {self.supply.reason()}")
+        while not self.scheduler.buffer.ready and self.report.fault is None:
+            self.scheduler.ask()
+            self.scheduler.wait(limit)
+            if self.scheduler.bad >= IN_A_ROW:
+                self._stop(self.scheduler.reason())
+            elif self.clock.now() >= limit and not self.scheduler.buffer.ready:
+                self._stop(f"there was no first chunk within {self.settings.first:g} s: {self.scheduler.reason()}")
 
     def _look(self) -> None:
         stamped = self.robot.read()
-        self.ring.push(self.planner.row(stamped.obs), stamped.time)
+        self.history.push(self.policy.row(stamped.obs), stamped.time)
 
     def _run_armed(self, ticks: int, until: Callable[[], bool]) -> None:
         report, windows = self.report, self.report.windows
@@ -151,7 +151,7 @@ class Runner:
                 self.watchdog.sleep()
 
     def _clock_went_back(self) -> None:
-        self.ring.clear()
+        self.history.clear()
         self.report.counts["clock_steps"] += 1
         self.report.event(self.clock.now(), "the clock went back")
 
@@ -168,8 +168,8 @@ class Runner:
             self._stop(f"the robot could not be read: {type(error).__name__}: {error}")
             return
         sensed = self.clock.now()
-        self.supply.receive()
-        self.supply.ask()
+        self.scheduler.receive()
+        self.scheduler.ask()
         action = self._decide(due + self.settings.patience * self.settings.period)
         if action is None or self.report.fault is not None:
             return
@@ -191,18 +191,18 @@ class Runner:
         self._written = written
 
     def _sense(self) -> None:
-        """Reads the robot into the ring; an observation that cannot be used is left out."""
+        """Reads the robot into the history; an observation that cannot be used is left out."""
         stamped = self.robot.read()
         ahead = stamped.time - self.clock.now()
         try:
-            row = self.planner.row(stamped.obs)
-        except Exception as error:  # what a planner raises for a wrong observation is its own
+            row = self.policy.row(stamped.obs)
+        except Exception as error:  # what a policy raises for a wrong observation is its own
             self._refuse(str(error))
             return
         if ahead > self.settings.stale:
             self._refuse(f"its time is {ahead:.2f} s ahead of the loop's clock")
-        elif not self.ring.push(row, stamped.time):
-            self._refuse(f"its time went back by {self.ring.time - stamped.time:.3f} s")
+        elif not self.history.push(row, stamped.time):
+            self._refuse(f"its time went back by {self.history.time - stamped.time:.3f} s")
 
     def _refuse(self, reason: str) -> None:
         self.report.counts["refused"] += 1
@@ -210,14 +210,14 @@ class Runner:
 
     def _decide(self, until: float) -> np.ndarray | None:
         """The action [Da] for this tick within the guards, or None after the robot was stopped."""
-        action = self.supply.next(until)
-        if self.supply.rejected >= IN_A_ROW:
-            self._stop(self.supply.reason())
+        action = self.scheduler.next(until)
+        if self.scheduler.rejected >= IN_A_ROW:
+            self._stop(self.scheduler.reason())
             return None
-        if action is None or not len(self.ring):
+        if action is None or not len(self.history):
             return self._hold()
         self._held = 0
-        action, changes = self.guards(action, self._last, self.ring.newest())
+        action, changes = self.guards(action, self._last, self.history.newest())
         for change in changes:
             self.report.counts[change] += 1
         return action
@@ -226,8 +226,10 @@ class Runner:
         self._held += 1
         self.report.counts["starved"] += 1
         if self._last is None or self._held * self.settings.period > self.settings.hold:
-            age = self.clock.now() - self.ring.time
-            reason = f"the newest observation is {age:.2f} s old" if age > self.settings.stale else self.supply.reason()
+            age = self.clock.now() - self.history.time
+            reason = (
+                f"the newest observation is {age:.2f} s old" if age > self.settings.stale else self.scheduler.reason()
+            )
             self._stop(f"there was no action for {self._held} ticks: {reason}")
             return None
         return self.guards.hold(self._last)

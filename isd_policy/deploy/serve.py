@@ -37,15 +37,15 @@ def main(cfg: DictConfig) -> None:
 async def serve_until_told(config: dict[str, Any], policy: Any, card: dict[str, Any]) -> None:
     """Serves until a signal comes."""
     try:
-        from isd_policy.deploy.engine import Engine
+        from isd_policy.deploy.engine import DynamicBatcher
         from isd_policy.deploy.server import Limits, PolicyServer
     except ImportError as error:
         raise InputError(f"A server needs the extra [serve] ({error}): pip install 'isd-flow[serve]'.") from error
-    engine = Engine(policy, config["batch"])
+    batcher = DynamicBatcher(policy, config["batch"])
     server = PolicyServer(
         policy,
         card,
-        engine,
+        batcher,
         host=config["host"],
         port=config["port"],
         token=token_in(config["token_file"]),
@@ -61,14 +61,14 @@ async def serve_until_told(config: dict[str, Any], policy: Any, card: dict[str, 
     except OSError as error:
         raise InputError(f"host={config['host']} port={config['port']} cannot be listened at: {error}.") from error
     print(
-        f"Serving {card['task']}, {policy.nfe} NFE, at ws://{config['host']}:{port}; up to {engine.batch} requests are "
-        f"computed at once. Health: http://{config['host']}:{port}/healthz, metrics: /metrics.",
+        f"Serving {card['task']}, {policy.nfe} NFE, at ws://{config['host']}:{port}; up to {batcher.batch} requests "
+        f"are computed at once. Health: http://{config['host']}:{port}/healthz, metrics: /metrics.",
         flush=True,
     )
     await ended.wait()
     print("Ending: no more requests, the last answers are given.", flush=True)
     await server.stop()
-    engine.close()
+    batcher.close()
 
 
 def token_in(file: str | None) -> str | None:

@@ -24,10 +24,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from isd_core.support.errors import InputError
-from isd_policy.acting import Acting, Call
+from isd_policy.acting import Call, PolicyBackend
 from isd_policy.deploy.client.policy import OPTIONS
 from isd_policy.deploy.client.wire import WireError, pack, unpack
-from isd_policy.deploy.engine import Engine, Job
+from isd_policy.deploy.engine import DynamicBatcher, Job
 from isd_policy.deploy.metrics import Metrics
 
 SPARE_BYTES = 65_536
@@ -53,9 +53,9 @@ class PolicyServer:
 
     def __init__(
         self,
-        policy: Acting,
+        policy: PolicyBackend,
         card: Mapping[str, Any],
-        engine: Engine,
+        batcher: DynamicBatcher,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -68,7 +68,7 @@ class PolicyServer:
                 f"host={host} reaches beyond this machine, where anybody could move the robot: give token_file=FILE, a "
                 "file with a secret that clients present, or host=127.0.0.1."
             )
-        self.policy, self.engine, self.host, self.port = policy, engine, host, port
+        self.policy, self.batcher, self.host, self.port = policy, batcher, host, port
         self.token, self.limits, self.seed = token, Limits() if limits is None else limits, seed
         self.metadata = pack(described(card))
         self.metrics = Metrics()
@@ -111,14 +111,14 @@ class PolicyServer:
     def _http(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answers /healthz and /metrics, and turns strangers away; None lets a websocket through."""
         if request.path == "/healthz":
-            stuck = self.engine.busy_seconds > self.limits.deadline
+            stuck = self.batcher.busy_seconds > self.limits.deadline
             state = "the policy hangs" if stuck else "ending" if self._draining else "ok"
             return connection.respond(_status(state == "ok"), f"{state}\n")
         if not self._admits(request):
             self.metrics.rejected += 1
             return connection.respond(http.HTTPStatus.UNAUTHORIZED, "A token is needed: Authorization: Bearer TOKEN\n")
         if request.path == "/metrics":
-            return connection.respond(http.HTTPStatus.OK, self.metrics.text(self.engine.waiting))
+            return connection.respond(http.HTTPStatus.OK, self.metrics.text(self.batcher.waiting))
         if self._draining or self.metrics.clients >= self.limits.clients:
             self.metrics.rejected += 1
             return connection.respond(_status(False), f"There are {self.metrics.clients} clients already.\n")
@@ -217,7 +217,7 @@ class PolicyServer:
         return [self.policy.row(step) for step in steps]
 
     async def _computed(self, call: Call, seconds: float) -> tuple[Job, np.ndarray]:
-        """The chunk of a call, computed in the engine's thread. Raises `TimeoutError` and what the policy raises."""
+        """The chunk of a call, computed in the batcher's thread. Raises `TimeoutError` and what the policy raises."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[np.ndarray] = loop.create_future()
 
@@ -225,7 +225,7 @@ class PolicyServer:
             loop.call_soon_threadsafe(_settle, future, chunk, error)
 
         job = Job(call, time.monotonic() + seconds, answer)
-        self.engine.submit(job)
+        self.batcher.submit(job)
         async with asyncio.timeout(seconds):
             return job, await future
 

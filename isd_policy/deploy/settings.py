@@ -11,7 +11,7 @@ MODES = ("async", "sync")
 
 
 @dataclass(frozen=True)
-class Settings:
+class LoopSettings:
     """Times in seconds. Raises `InputError` for a value out of range.
 
     rate: ticks a second. mode: `async` asks for the next chunk so early that it arrives when the executed part of the

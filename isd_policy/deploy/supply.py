@@ -1,4 +1,4 @@
-"""The supply of actions: asks the policy early enough, merges what arrives, and keeps a record of every chunk."""
+"""The scheduler of actions: asks the policy early enough, merges what arrives, and keeps a record of every chunk."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from isd_policy.acting import Call
 from isd_policy.deploy.clock import Clock
 from isd_policy.deploy.guards import Guards
 from isd_policy.deploy.inference import ROUNDING, Inference, Reply, Request
-from isd_policy.deploy.plan import Plan
+from isd_policy.deploy.plan import ActionBuffer
 from isd_policy.deploy.record import ChunkRecord, Report
-from isd_policy.deploy.ring import Ring
-from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.ring import ObservationHistory
+from isd_policy.deploy.settings import LoopSettings
 
 LATENCIES = 64
 """The last calls, by which the next request is timed."""
 
 
-class Supply:
-    """Actions for the epoch since the last `reset`, from chunks that `inference` computes from the ring's history.
+class ChunkScheduler:
+    """Actions for the epoch since the last `reset`, from chunks that `inference` computes from the last observations.
 
     bad: how many chunks in a row could not be used; rejected: how many of the last ones in a row were rejected, which
     says that the policy is broken, while a call that failed may only have found no server.
@@ -31,16 +31,16 @@ class Supply:
     def __init__(
         self,
         inference: Inference,
-        ring: Ring,
+        history: ObservationHistory,
         execution: int,
         guards: Guards,
-        settings: Settings,
+        settings: LoopSettings,
         clock: Clock,
         report: Report,
     ) -> None:
-        self.inference, self.ring, self.guards = inference, ring, guards
+        self.inference, self.history, self.guards = inference, history, guards
         self.settings, self.clock, self.report = settings, clock, report
-        self.plan = Plan(execution, settings.blend, settings.mode == "async", guards.turns)
+        self.buffer = ActionBuffer(execution, settings.blend, settings.mode == "async", guards.turns)
         self.latencies: deque[float] = deque(maxlen=LATENCIES)
         self.epoch, self._number, self.lead = -1, 0, 0
         self.time(())
@@ -54,8 +54,8 @@ class Supply:
         self._forget()
 
     def _forget(self) -> None:
-        self.ring.clear()
-        self.plan.clear()
+        self.history.clear()
+        self.buffer.clear()
         self._open: Request | None = None
         self._current: ChunkRecord | None = None
         self.failure = ""
@@ -68,7 +68,7 @@ class Supply:
 
         While the policy still computes for an epoch that is over, every new observation replaces the one that waits.
         """
-        if self.plan.fresh > self.lead or self.clock.now() - self.ring.time > self.settings.stale:
+        if self.buffer.fresh > self.lead or self.clock.now() - self.history.time > self.settings.stale:
             return
         if self._open is None or self.inference.running not in (None, self._open):
             self._submit()
@@ -84,12 +84,12 @@ class Supply:
             self.lead = self.settings.lead
         else:
             usual = float(np.percentile(self.latencies, 95)) if self.latencies else 0.0
-            self.lead = min(max(1, math.ceil(usual / self.settings.period - ROUNDING)), self.plan.execution)
+            self.lead = min(max(1, math.ceil(usual / self.settings.period - ROUNDING)), self.buffer.execution)
 
     def request(self) -> Request:
         """The next request, with the present history."""
-        call = Call(self.ring.history(), (self.settings.seed, self.epoch, self._calls))
-        return Request(self._number, self.epoch, self.plan.taken, call, self.clock.now())
+        call = Call(self.history.rows(), (self.settings.seed, self.epoch, self._calls))
+        return Request(self._number, self.epoch, self.buffer.taken, call, self.clock.now())
 
     def _submit(self) -> None:
         request = self.request()
@@ -142,7 +142,7 @@ class Supply:
         assert reply.actions is not None
         self.bad = self.rejected = 0
         record.length = len(reply.actions)
-        merged = self.plan.merge(reply.actions, reply.request.taken)
+        merged = self.buffer.merge(reply.actions, reply.request.taken)
         if merged is None:
             record.outcome, record.dropped = "stale", record.length
             counts["stale"] += 1
@@ -163,12 +163,12 @@ class Supply:
 
     def next(self, until: float) -> np.ndarray | None:
         """The next action [Da]; where there is none, but one is on its way, it waits until the moment `until`."""
-        while not self.plan.ready and self._open is not None and self.wait(until):
+        while not self.buffer.ready and self._open is not None and self.wait(until):
             pass
-        if self.plan.ready and self._current is not None:
+        if self.buffer.ready and self._current is not None:
             self._current.use(self.report.since(self.clock.now()))
-            self.report.counts["reserve"] += self.plan.fresh <= 0
-        return self.plan.next()
+            self.report.counts["reserve"] += self.buffer.fresh <= 0
+        return self.buffer.next()
 
     def reason(self) -> str:
         """Why there is no action, as far as the policy is to blame."""

@@ -29,9 +29,9 @@ from isd_core.support.registry import instantiate
 from isd_policy.acting import Call, Inputs, Row
 from isd_policy.deploy.drive import Strategy, strategies, sweep, table, with_latency
 from isd_policy.deploy.runner import Runner
-from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.settings import LoopSettings
 from isd_policy.deploy.simulated import guards_of
-from isd_policy.deploy.supply import Supply
+from isd_policy.deploy.supply import ChunkScheduler
 from isd_policy.policy import Policy
 from isd_policy.simulation import Simulation, open_simulation
 from scripts.support import command
@@ -76,11 +76,11 @@ class PrefixConditioned:
             raise InputError(f"{simulation.saved.path} is an export; the comparison needs a checkpoint or a bundle.")
         self.policy, self.nfe, self.horizons = simulation.policy, nfe, simulation.policy.horizons
         self.path: FlowPath = instantiate(simulation.saved.config["path"])
-        self.supply: Supply | None = None
+        self.scheduler: ChunkScheduler | None = None
 
     def attend(self, runner: Runner) -> None:
         """The loop whose next actions are the prefix."""
-        self.supply = runner.supply
+        self.scheduler = runner.scheduler
 
     def row(self, obs: Mapping[str, np.ndarray]) -> Row:
         return self.policy.row(obs)
@@ -93,8 +93,8 @@ class PrefixConditioned:
         policy, path = self.policy, self.path
         condition = policy.condition({key: torch.from_numpy(value) for key, value in inputs.obs.items()})
         flow_map, z = FlowMap(path), torch.from_numpy(inputs.noise)
-        assert self.supply is not None
-        known = torch.from_numpy(self.supply.plan.ahead(self.supply.lead).astype(np.float32))[None]
+        assert self.scheduler is not None
+        known = torch.from_numpy(self.scheduler.buffer.ahead(self.scheduler.lead).astype(np.float32))[None]
         first = self.horizons.observation - 1
         part = slice(first, first + known.shape[1])
         x, times = path.prior(z), path.times(self.nfe).tolist()
@@ -113,7 +113,7 @@ def compare(
     policy: Simulation, diffusion: Simulation | None, delays_ms: Sequence[float], episodes: int, seed: int
 ) -> dict[str, Any]:
     """All rows, and the measured costs of a call (ms)."""
-    settings = Settings(rate=policy.env.control_freq, seed=seed)
+    settings = LoopSettings(rate=policy.env.control_freq, seed=seed)
     guards = guards_of(policy.env)
     costs = {nfe: cost(policy, nfe) for nfe in (1, 2, 4)}
     policy.policy.nfe = 1
@@ -122,11 +122,11 @@ def compare(
     policy.policy.nfe = PREFIX_NFE
     with Progress(2 * len(delays_ms) * episodes, "prefix against blend", "episode") as bar:
         for delay in delays_ms:
-            for strategy, planner, ready in (
+            for strategy, chunk_policy, ready in (
                 (Strategy("async + blend", "async", BLEND), policy.policy, lambda runner: None),
                 (Strategy("async + prefix", "async", 0), conditioned, conditioned.attend),
             ):
-                row = with_latency(policy, planner, delay / 1000, strategy, episodes, guards, settings, bar, ready)
+                row = with_latency(policy, chunk_policy, delay / 1000, strategy, episodes, guards, settings, bar, ready)
                 rows.append({"method": f"iSD, {PREFIX_NFE} NFE"} | row)
     if diffusion is not None:
         seconds = cost(diffusion, DIFFUSION_STEPS)

@@ -134,7 +134,7 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
         "samplings": found,
         "train_seconds": trained.meta["seconds"],
         "parameters": sum(p.numel() for p in policy.parameters()),
-        "protocol": content["protocol"] | {"starts": "evaluation"},
+        "protocol": content["protocol"] | {"seed_split": "evaluation"},
     }
 
 
@@ -145,14 +145,19 @@ def time_calls(cell: LatencyCell, out: Path) -> dict[str, Any]:
 
 
 def _evaluate(
-    cell: PolicyCell, place: Path, sampling: Sampling, starts: str, episodes: int, log: Path
+    cell: PolicyCell, place: Path, sampling: Sampling, seed_split: str, episodes: int, log: Path
 ) -> dict[str, Any]:
     """The result file of one evaluation of a checkpoint."""
     how = sampling.sampler or "own"
-    out = place.parents[1] / "results" / f"{place.name}_{starts}_{how}_{sampling.nfe}.json"
+    out = place.parents[1] / "results" / f"{place.name}_{seed_split}_{how}_{sampling.nfe}.json"
     words = [f"checkpoint={place}", f"nfe=[{sampling.nfe}]"]
     words += [] if sampling.sampler is None else [f"sampler={sampling.sampler}"]
-    words += [f"starts={starts}", f"episodes={episodes}", f"seed={cell.seed_of_starts}", f"workers={cell.workers}"]
+    words += [
+        f"seed_split={seed_split}",
+        f"episodes={episodes}",
+        f"seed={cell.seed_of_starts}",
+        f"workers={cell.workers}",
+    ]
     words += [f"device={cell.device}", f"rows={cell.rows}", f"live={cell.rows}"]
     if not out.exists():
         _command(evaluate.main, "policy_evaluate", [*words, f"out={out}"], log)

@@ -115,7 +115,7 @@ def markdown(found: Sequence[Row], records: Records, about: str) -> str:
         f"Every method with the same network ({first['result']['parameters'] / 1e6:.2f}M parameters), data, normaliser "
         f"and steps unless told below. {settings['episodes']} starts that training never saw (seed "
         f"{settings['seed_of_starts']}), the same for all; {kept}. Cap {protocol['max_steps']} steps "
-        f"or the task's own; sampler starts from {protocol['sampler_start']}; EMA weights; "
+        f"or the task's own; {protocol['initial_noise']} initial noise; EMA weights; "
         f"{protocol['environment']['engine']} engine, {protocol['environment']['mode']} mode. Milliseconds are "
         f"a policy call of one robot, {_where(settings['device'])}. {about}, {simulators}.",
     ]

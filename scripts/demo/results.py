@@ -99,7 +99,7 @@ def protocol(settings: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, 
     return {
         "starts": f"{settings['episodes']}, drawn from seed {evaluation['seed']} for evaluation alone",
         "cap": f"{used['max_steps']} control steps; success at any step ends the episode",
-        "sampler start": used["sampler_start"],
+        "initial noise": used["initial_noise"],
         "weights": f"{used['weights']}, last checkpoint",
         "horizons": ", ".join(f"{key} {value}" for key, value in used["horizons"].items()),
         "engine": f"{environment['engine']}, {environment['mode']}",

@@ -38,7 +38,7 @@ def test_a_row_is_equal_to_the_last_bit_whatever_the_threads(policy, requests):
 def test_rows_are_the_policy_s_predictions(policy, requests):
     actions = BatchedPolicy(policy, 1, seed=3)(requests[:2])
     obs = {k: torch.tensor(np.stack([r.obs[k] for r in requests[:2]]), dtype=torch.float32) for k in requests[0].obs}
-    expected = policy.plan(obs, torch.from_numpy(policy.noise("noise", [(3, 0, 0), (3, 1, 1)])), 1)[:, :8]
+    expected = policy.plan(obs, torch.from_numpy(policy.noise("gaussian", [(3, 0, 0), (3, 1, 1)])), 1)[:, :8]
     np.testing.assert_allclose(actions, expected.numpy(), atol=1e-5)
 
 

@@ -132,7 +132,8 @@ def test_same_number_of_evaluations_twice(save_policy, capsys):
 
 
 @pytest.mark.parametrize(
-    "word", ["episodes=0", "workers=0", "live=0", "max_steps=0", "threads=0", "start=ones", "episodes=many", "seed=-1"]
+    "word",
+    ["episodes=0", "workers=0", "live=0", "max_steps=0", "threads=0", "initial_noise=ones", "episodes=many", "seed=-1"],
 )
 def test_evaluation_settings_out_of_range(word, save_policy, capsys):
     refused(capsys, evaluate_command(f"checkpoint={save_policy()}", word), word.partition("=")[0])

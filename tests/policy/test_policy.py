@@ -57,17 +57,17 @@ def test_act_uses_the_last_observations(policy, observations):
     rows = observations(3)
     policy.observe(rows[0])
     policy.observe(rows[1])
-    actions = policy.act(rows[2], start="zeros")
+    actions = policy.act(rows[2], initial_noise="zeros")
     seen = {key: torch.tensor(np.stack([rows[1][key], rows[2][key]]), dtype=torch.float32)[None] for key in rows[0]}
     np.testing.assert_array_equal(actions, policy.plan(seen, torch.zeros(1, 16, 7), 1)[0, :8].numpy())
 
 
 def test_first_observation_fills_the_history(policy, observations):
     (row,) = observations(1)
-    filled = policy.act(row, start="zeros")
+    filled = policy.act(row, initial_noise="zeros")
     policy.reset()
     policy.observe(row)
-    np.testing.assert_array_equal(policy.act(row, start="zeros"), filled)
+    np.testing.assert_array_equal(policy.act(row, initial_noise="zeros"), filled)
 
 
 def test_reset_repeats_an_episode(policy, observations):
@@ -114,8 +114,8 @@ def test_observation_that_is_not_finite_is_an_input_error(policy, observations):
         policy.act(row)
 
 
-def test_unknown_start_is_an_input_error(policy):
-    with pytest.raises(InputError, match="noise or zeros"):
+def test_unknown_initial_noise_is_an_input_error(policy):
+    with pytest.raises(InputError, match="gaussian or zeros"):
         policy.noise("ones", [(0,)])
 
 

@@ -57,7 +57,7 @@ def test_checkpoints_are_evaluated_while_the_training_goes_on(demo_file, tmp_pat
     assert run_command(train.main.__wrapped__, "policy_train", words) == 0
     results = sorted((run_dir / "evaluations").glob("*.json"))
     assert [path.stem for path in results] == ["step_00000002", "step_00000004"]
-    assert read_json(results[0])["protocol"]["starts"] == "selection"
+    assert read_json(results[0])["protocol"]["seed_split"] == "selection"
     assert all(path.exists() for path in checkpoint.steps(run_dir))
     told = [record["evaluated_step"] for record in read_log(run_dir / "log.jsonl") if "evaluated_step" in record]
     assert told == [2, 4]

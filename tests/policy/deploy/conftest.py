@@ -13,10 +13,10 @@ from isd_core.training import checkpoint
 from isd_policy.deploy import bundle
 from isd_policy.deploy.clock import VirtualClock
 from isd_policy.deploy.guards import Guards
-from isd_policy.deploy.inference import Delayed
+from isd_policy.deploy.inference import DelayedInference
 from isd_policy.deploy.robot import Stamped
 from isd_policy.deploy.runner import Runner
-from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.settings import LoopSettings
 from isd_policy.horizons import Horizons
 
 PERIOD = 0.05
@@ -96,7 +96,9 @@ def make_runner(clock, robot, counting, guards) -> Callable[..., Runner]:
     def make(delay=0.0, guards=guards, **settings) -> Runner:
         options = {"rate": 1 / PERIOD, "watchdog": None, "warm_up": 0.0} | settings
         seconds = delay if callable(delay) else lambda request: delay
-        return Runner(robot, counting, guards, Settings(**options), clock, Delayed(counting, clock, seconds))
+        return Runner(
+            robot, counting, guards, LoopSettings(**options), clock, DelayedInference(counting, clock, seconds)
+        )
 
     return make
 

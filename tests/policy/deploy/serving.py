@@ -8,17 +8,17 @@ import urllib.request
 from contextlib import contextmanager
 from urllib.error import HTTPError
 
-from isd_policy.deploy.engine import Engine
+from isd_policy.deploy.engine import DynamicBatcher
 from isd_policy.deploy.server import Limits, PolicyServer
 
 
 class Running:
     """A server that listens; `stop` ends it as a signal would."""
 
-    def __init__(self, policy, card, engine, port=0, **options):
-        self.engine = engine
+    def __init__(self, policy, card, batcher, port=0, **options):
+        self.batcher = batcher
         self.loop = asyncio.new_event_loop()
-        self.server = PolicyServer(policy, card, engine, port=port, **options)
+        self.server = PolicyServer(policy, card, batcher, port=port, **options)
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.port = asyncio.run_coroutine_threadsafe(self.server.start(), self.loop).result(10)
@@ -43,15 +43,15 @@ class Running:
 
 
 @contextmanager
-def running(policy, card, port=0, batch=8, engine=None, **options):
+def running(policy, card, port=0, batch=8, batcher=None, **options):
     """A server of a policy for the length of a block."""
-    engine = Engine(policy, batch) if engine is None else engine
-    server = Running(policy, card, engine, port, **options)
+    batcher = DynamicBatcher(policy, batch) if batcher is None else batcher
+    server = Running(policy, card, batcher, port, **options)
     try:
         yield server
     finally:
         server.stop()
-        engine.close()
+        batcher.close()
 
 
 SHORT = Limits(deadline=0.3, clients=64, grace=1.0)

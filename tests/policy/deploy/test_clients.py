@@ -20,7 +20,7 @@ from isd_policy.deploy.client import RemotePolicy
 from isd_policy.deploy.fake import FakeRobot
 from isd_policy.deploy.guards import Guards
 from isd_policy.deploy.runner import Runner
-from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.settings import LoopSettings
 from isd_policy.loading import load
 from tests.policy.deploy import venvs
 from tests.policy.deploy.serving import running
@@ -163,7 +163,7 @@ def test_a_remote_policy_drives_the_loop(served):
     with (
         running(policy, card) as server,
         RemotePolicy(server.url) as remote,
-        Runner(robot, remote, Guards.displacements(7), Settings(rate=100)) as runner,
+        Runner(robot, remote, Guards.displacements(7), LoopSettings(rate=100)) as runner,
     ):
         report = runner.run(60)
     assert report.fault is None
@@ -190,7 +190,7 @@ def test_a_server_that_is_restarted_in_mid_episode_costs_no_tick(served):
         return False
 
     try:
-        with Runner(robot, remote, Guards.displacements(7), Settings(rate=50, hold=5.0)) as runner:
+        with Runner(robot, remote, Guards.displacements(7), LoopSettings(rate=50, hold=5.0)) as runner:
             report = runner.run(150, until)
     finally:
         for again in restarted:
@@ -214,7 +214,7 @@ def test_a_server_that_stays_away_ends_in_a_stop(served):
                 server.stop()
             return False
 
-        with Runner(robot, remote, Guards.displacements(7), Settings(rate=50, hold=0.3)) as runner:
+        with Runner(robot, remote, Guards.displacements(7), LoopSettings(rate=50, hold=0.3)) as runner:
             report = runner.run(500, until)
     assert robot.stops == 1
     assert "gave no usable chunk" in report.fault

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from isd_policy.acting import Call
-from isd_policy.deploy.engine import Engine, Job, best_batch
+from isd_policy.deploy.engine import DynamicBatcher, Job, best_batch
 
 
 class Recording:
@@ -39,18 +39,18 @@ def recording(policy):
 
 
 @pytest.fixture
-def engine(recording):
-    engine = Engine(recording, batch=4)
-    yield engine
+def batcher(recording):
+    batcher = DynamicBatcher(recording, batch=4)
+    yield batcher
     recording.gate.set()
-    engine.close()
+    batcher.close()
 
 
 class Answers:
     """Collects answers until `count` are there."""
 
-    def __init__(self, policy, engine):
-        self.policy, self.engine, self.got, self.arrived = policy, engine, {}, threading.Condition()
+    def __init__(self, policy, batcher):
+        self.policy, self.batcher, self.got, self.arrived = policy, batcher, {}, threading.Condition()
 
     def ask(self, name, row, seconds=10.0):
         def answer(actions, error):
@@ -59,7 +59,7 @@ class Answers:
                 self.arrived.notify_all()
 
         row = self.policy.schema.row(row)
-        self.engine.submit(Job(Call([row] * 2, (0, 1)), time.monotonic() + seconds, answer))
+        self.batcher.submit(Job(Call([row] * 2, (0, 1)), time.monotonic() + seconds, answer))
 
     def wait(self, count):
         with self.arrived:
@@ -68,8 +68,8 @@ class Answers:
 
 
 @pytest.fixture
-def answers(policy, engine):
-    return Answers(policy, engine)
+def answers(policy, batcher):
+    return Answers(policy, batcher)
 
 
 def test_what_waits_is_computed_together(recording, answers, observations):
@@ -112,12 +112,12 @@ def test_one_that_is_too_late_is_not_computed(recording, answers, observations):
     assert recording.batches == [1]
 
 
-def test_a_hanging_computation_is_seen(recording, engine, answers, observations):
-    assert engine.busy_seconds == 0
+def test_a_hanging_computation_is_seen(recording, batcher, answers, observations):
+    assert batcher.busy_seconds == 0
     answers.ask(0, observations(1)[0])
     assert recording.entered.wait(5)
     time.sleep(0.02)
-    assert engine.busy_seconds >= 0.02
+    assert batcher.busy_seconds >= 0.02
 
 
 @pytest.mark.parametrize(

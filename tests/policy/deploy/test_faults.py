@@ -10,7 +10,7 @@ from isd_core.support.errors import InputError
 from isd_policy.deploy.clock import MonotonicClock
 from isd_policy.deploy.robot import Stamped
 from isd_policy.deploy.runner import Runner
-from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.settings import LoopSettings
 
 PERIOD = 0.05
 NEVER = float("inf")
@@ -313,7 +313,7 @@ class Slow:
 
 def test_watchdog_stops_a_robot_whose_loop_stands_still(counting, guards):
     robot = Slow(block_at=6)
-    settings = Settings(rate=100, watchdog=0.2, warm_up=0.0)
+    settings = LoopSettings(rate=100, watchdog=0.2, warm_up=0.0)
     with Runner(robot, counting, guards, settings) as runner:
         report = runner.run(100)
     assert "the control loop stood still" in report.fault
@@ -326,7 +326,7 @@ def test_hanging_call_does_not_keep_the_loop_from_ending(counting, guards):
     counting.change = lambda chunk: chunk if next(numbers) < 1 else (hang.wait(30), chunk)[1]
     robot = Slow(block_at=0)
     began = time.monotonic()
-    with Runner(robot, counting, guards, Settings(rate=100, hold=0.1, warm_up=0.0)) as runner:
+    with Runner(robot, counting, guards, LoopSettings(rate=100, hold=0.1, warm_up=0.0)) as runner:
         report = runner.run(1000)
     hang.set()
     assert "has been running for" in report.fault
@@ -336,7 +336,7 @@ def test_hanging_call_does_not_keep_the_loop_from_ending(counting, guards):
 
 def test_real_thread_and_real_clock_keep_the_rate(counting, guards):
     robot = Slow(block_at=0)
-    with Runner(robot, counting, guards, Settings(rate=200), MonotonicClock()) as runner:
+    with Runner(robot, counting, guards, LoopSettings(rate=200), MonotonicClock()) as runner:
         report = runner.run(100)
     assert report.fault is None
     assert robot.written == 100

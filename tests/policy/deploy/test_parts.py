@@ -1,4 +1,4 @@
-"""Ring, schedule, watchdog, settings and the inference thread, each alone."""
+"""ObservationHistory, schedule, watchdog, settings and the inference thread, each alone."""
 
 import threading
 import time
@@ -10,44 +10,44 @@ from isd_core.support.errors import InputError
 from isd_policy.acting import Call
 from isd_policy.deploy.clock import MonotonicClock, VirtualClock
 from isd_policy.deploy.fake import FakeRobot
-from isd_policy.deploy.inference import Delayed, Request, Worker
-from isd_policy.deploy.ring import Ring
+from isd_policy.deploy.inference import DelayedInference, InferenceThread, Request
+from isd_policy.deploy.ring import ObservationHistory
 from isd_policy.deploy.schedule import Schedule
-from isd_policy.deploy.settings import Settings
+from isd_policy.deploy.settings import LoopSettings
 from isd_policy.deploy.watchdog import Watchdog
 from isd_policy.observations import ObservationSchema
 
-# -- ring -------------------------------------------------------------------------------------------------------------
+# -- history ---------------------------------------------------------------------------------------------------
 
 
 def test_ring_holds_the_last_observations_oldest_first():
-    ring = Ring(2)
+    history = ObservationHistory(2)
     for k in range(4):
-        assert ring.push({"k": k}, float(k))
-    assert [row["k"] for row in ring.history()] == [2, 3]
-    assert (ring.newest()["k"], ring.time) == (3, 3.0)
+        assert history.push({"k": k}, float(k))
+    assert [row["k"] for row in history.rows()] == [2, 3]
+    assert (history.newest()["k"], history.time) == (3, 3.0)
 
 
 def test_first_observation_fills_the_ring():
-    ring = Ring(3)
-    ring.push({"k": 5}, 0.0)
-    assert [row["k"] for row in ring.history()] == [5, 5, 5]
+    history = ObservationHistory(3)
+    history.push({"k": 5}, 0.0)
+    assert [row["k"] for row in history.rows()] == [5, 5, 5]
 
 
 def test_older_observation_is_refused_and_an_equal_time_is_not():
-    ring = Ring(2)
-    ring.push({"k": 0}, 1.0)
-    assert ring.push({"k": 1}, 1.0)
-    assert not ring.push({"k": 2}, 0.9)
-    assert ring.newest()["k"] == 1
+    history = ObservationHistory(2)
+    history.push({"k": 0}, 1.0)
+    assert history.push({"k": 1}, 1.0)
+    assert not history.push({"k": 2}, 0.9)
+    assert history.newest()["k"] == 1
 
 
 def test_cleared_ring_takes_any_time():
-    ring = Ring(2)
-    ring.push({"k": 0}, 10.0)
-    ring.clear()
-    assert len(ring) == 0
-    assert ring.push({"k": 1}, 5.0)
+    history = ObservationHistory(2)
+    history.push({"k": 0}, 10.0)
+    history.clear()
+    assert len(history) == 0
+    assert history.push({"k": 1}, 5.0)
 
 
 # -- schedule ---------------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def gate():
 
 @pytest.fixture
 def worker(gate):
-    worker = Worker(gate, MonotonicClock())
+    worker = InferenceThread(gate, MonotonicClock())
     yield worker
     gate.open.set()
     worker.close()
@@ -203,7 +203,7 @@ def test_waiting_ends_in_time(worker):
 def test_delayed_reply_is_there_when_its_time_has_come(gate):
     gate.open.set()
     clock = VirtualClock()
-    delayed = Delayed(gate, clock, lambda request: 0.1)
+    delayed = DelayedInference(gate, clock, lambda request: 0.1)
     delayed.submit(request(1, clock))
     assert delayed.take() is None
     assert delayed.running.number == 1
@@ -215,7 +215,7 @@ def test_delayed_reply_is_there_when_its_time_has_come(gate):
 def test_delayed_wait_lets_only_the_needed_time_pass(gate):
     gate.open.set()
     clock = VirtualClock()
-    delayed = Delayed(gate, clock, lambda request: 0.1)
+    delayed = DelayedInference(gate, clock, lambda request: 0.1)
     delayed.submit(request(1, clock))
     assert delayed.wait(0.05) is None
     assert clock.now() == pytest.approx(0.05)
@@ -240,7 +240,7 @@ def test_delayed_wait_lets_only_the_needed_time_pass(gate):
 )
 def test_settings_out_of_range_are_an_input_error(field, value):
     with pytest.raises(InputError, match=field):
-        Settings(**{field: value})
+        LoopSettings(**{field: value})
 
 
 def test_fake_robot_observes_the_schema():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isd_policy.deploy.plan import Merged, Plan
+from isd_policy.deploy.plan import ActionBuffer, Merged
 from isd_policy.deploy.turns import nearest_turn
 
 
@@ -12,85 +12,85 @@ def chunk(value, n=15):
     return np.stack([np.full(n, float(value)), np.arange(float(n))], axis=1)
 
 
-def taken(plan, n):
-    return np.array([plan.next() for _ in range(n)])
+def taken(buffer, n):
+    return np.array([buffer.next() for _ in range(n)])
 
 
 def test_actions_of_one_chunk_follow_each_other():
-    plan = Plan(execution=8, blend=4)
-    plan.merge(chunk(1), asked=0)
-    np.testing.assert_array_equal(taken(plan, 15), chunk(1))
-    assert plan.next() is None
+    buffer = ActionBuffer(execution=8, blend=4)
+    buffer.merge(chunk(1), asked=0)
+    np.testing.assert_array_equal(taken(buffer, 15), chunk(1))
+    assert buffer.next() is None
 
 
 def test_steps_that_passed_are_dropped():
-    plan = Plan(execution=8, blend=0)
-    plan.merge(chunk(1), asked=0)
-    taken(plan, 5)
-    assert plan.merge(chunk(2), asked=2) == Merged(dropped=3, blended=0)
-    np.testing.assert_array_equal(plan.next(), [2.0, 3.0])
+    buffer = ActionBuffer(execution=8, blend=0)
+    buffer.merge(chunk(1), asked=0)
+    taken(buffer, 5)
+    assert buffer.merge(chunk(2), asked=2) == Merged(dropped=3, blended=0)
+    np.testing.assert_array_equal(buffer.next(), [2.0, 3.0])
 
 
 def test_actions_that_the_robot_did_not_take_do_not_count():
-    plan = Plan(execution=8, blend=0, reserve=False)
-    plan.merge(chunk(1), asked=0)
-    taken(plan, 8)
-    assert [plan.next() for _ in range(3)] == [None] * 3  # the robot holds
-    assert plan.merge(chunk(2), asked=8) == Merged(dropped=0, blended=0)
+    buffer = ActionBuffer(execution=8, blend=0, reserve=False)
+    buffer.merge(chunk(1), asked=0)
+    taken(buffer, 8)
+    assert [buffer.next() for _ in range(3)] == [None] * 3  # the robot holds
+    assert buffer.merge(chunk(2), asked=8) == Merged(dropped=0, blended=0)
 
 
 def test_a_new_chunk_takes_over_linearly():
-    plan = Plan(execution=8, blend=3)
-    plan.merge(chunk(0), asked=0)
-    taken(plan, 4)
-    assert plan.merge(chunk(1), asked=2) == Merged(dropped=2, blended=3)
-    np.testing.assert_allclose(taken(plan, 4)[:, 0], [0.25, 0.5, 0.75, 1.0])
+    buffer = ActionBuffer(execution=8, blend=3)
+    buffer.merge(chunk(0), asked=0)
+    taken(buffer, 4)
+    assert buffer.merge(chunk(1), asked=2) == Merged(dropped=2, blended=3)
+    np.testing.assert_allclose(taken(buffer, 4)[:, 0], [0.25, 0.5, 0.75, 1.0])
 
 
 def test_blending_needs_no_more_than_what_is_left():
-    plan = Plan(execution=8, blend=10)
-    plan.merge(chunk(0), asked=0)
-    taken(plan, 13)
-    assert plan.merge(chunk(1), asked=13).blended == 2
+    buffer = ActionBuffer(execution=8, blend=10)
+    buffer.merge(chunk(0), asked=0)
+    taken(buffer, 13)
+    assert buffer.merge(chunk(1), asked=13).blended == 2
 
 
 def test_blending_leaves_the_chunk_of_the_policy_alone():
-    plan, second = Plan(execution=8, blend=4), chunk(1)
-    plan.merge(chunk(0), asked=0)
-    plan.merge(second, asked=0)
+    buffer, second = ActionBuffer(execution=8, blend=4), chunk(1)
+    buffer.merge(chunk(0), asked=0)
+    buffer.merge(second, asked=0)
     np.testing.assert_array_equal(second, chunk(1))
 
 
 def test_a_chunk_whose_steps_have_all_passed_is_refused():
-    plan = Plan(execution=8, blend=0)
-    plan.merge(chunk(1), asked=0)
-    taken(plan, 15)
-    assert plan.merge(chunk(2, n=15), asked=0) is None
+    buffer = ActionBuffer(execution=8, blend=0)
+    buffer.merge(chunk(1), asked=0)
+    taken(buffer, 15)
+    assert buffer.merge(chunk(2, n=15), asked=0) is None
 
 
 def test_the_reserve_is_given_only_where_it_is_wanted():
     counts = []
     for reserve in (True, False):
-        plan = Plan(execution=8, blend=0, reserve=reserve)
-        plan.merge(chunk(1), asked=0)
-        counts.append(sum(plan.next() is not None for _ in range(20)))
+        buffer = ActionBuffer(execution=8, blend=0, reserve=reserve)
+        buffer.merge(chunk(1), asked=0)
+        counts.append(sum(buffer.next() is not None for _ in range(20)))
     assert counts == [15, 8]
 
 
 def test_fresh_counts_to_the_end_of_the_executed_part():
-    plan = Plan(execution=8, blend=0)
-    assert plan.fresh == 0
-    plan.merge(chunk(1), asked=0)
-    taken(plan, 3)
-    assert (plan.fresh, plan.left) == (5, 12)
+    buffer = ActionBuffer(execution=8, blend=0)
+    assert buffer.fresh == 0
+    buffer.merge(chunk(1), asked=0)
+    taken(buffer, 3)
+    assert (buffer.fresh, buffer.left) == (5, 12)
 
 
 def test_clear_forgets_and_counts_from_zero():
-    plan = Plan(execution=8, blend=4)
-    plan.merge(chunk(1), asked=0)
-    taken(plan, 3)
-    plan.clear()
-    assert (plan.taken, plan.left, plan.next()) == (0, 0, None)
+    buffer = ActionBuffer(execution=8, blend=4)
+    buffer.merge(chunk(1), asked=0)
+    taken(buffer, 3)
+    buffer.clear()
+    assert (buffer.taken, buffer.left, buffer.next()) == (0, 0, None)
 
 
 @pytest.mark.parametrize("angle", [0.1, 2.0, 3.1])
@@ -107,10 +107,10 @@ def test_no_rotation_has_no_other_vector():
 
 def test_rotations_are_blended_the_short_way_round():
     """Half a turn about x, written with +pi and with -pi: the blend must not pass through no turn at all."""
-    plan = Plan(execution=8, blend=3, turns=(slice(3, 6),))
+    buffer = ActionBuffer(execution=8, blend=3, turns=(slice(3, 6),))
     old, new = np.zeros((15, 7)), np.zeros((15, 7))
     old[:, 3], new[:, 3] = 3.1, -3.1
-    plan.merge(old, asked=0)
-    plan.merge(new, asked=0)
-    angles = np.abs(taken(plan, 3)[:, 3])
+    buffer.merge(old, asked=0)
+    buffer.merge(new, asked=0)
+    angles = np.abs(taken(buffer, 3)[:, 3])
     assert angles.min() > 3.0

@@ -83,7 +83,7 @@ def test_first_observation_fills_the_history(make_runner, counting):
 def test_lead_follows_the_measured_latency(make_runner):
     runner = make_runner(0.17)
     runner.run(30)
-    assert runner.supply.lead == 4
+    assert runner.scheduler.lead == 4
 
 
 def test_noise_comes_from_seed_epoch_and_call(make_runner, counting):

@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 from isd_core.support.errors import InputError
 from isd_policy.deploy import bundles
 from isd_policy.deploy.client import NoServerError, RemotePolicy, ServerError, pack, unpack
-from isd_policy.deploy.engine import Engine
+from isd_policy.deploy.engine import DynamicBatcher
 from isd_policy.deploy.server import Limits, PolicyServer, is_loopback
 from isd_policy.loading import load
 from tests.policy.deploy.serving import SHORT, running
@@ -268,11 +268,11 @@ def test_client_is_told_that_its_token_is_wrong(served):
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "::", "robot.local", ""])
 def test_address_beyond_this_machine_needs_a_token(served, host):
     policy, card = served
-    engine = Engine(policy, 1)
+    batcher = DynamicBatcher(policy, 1)
     with pytest.raises(InputError, match="reaches beyond this machine"):
-        PolicyServer(policy, card, engine, host=host)
-    PolicyServer(policy, card, engine, host=host, token="sesame")
-    engine.close()
+        PolicyServer(policy, card, batcher, host=host)
+    PolicyServer(policy, card, batcher, host=host, token="sesame")
+    batcher.close()
 
 
 def test_loopback_addresses():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import scripts.benchmarks.delay as benchmark
-from isd_policy.deploy.plan import Plan
+from isd_policy.deploy.plan import ActionBuffer
 from scripts.benchmarks.delay import PrefixConditioned, figure, markdown
 from scripts.benchmarks.latency import inputs_of, policy_of
 
@@ -23,9 +23,9 @@ def conditioned(policy, nfe, known):
     """The policy in a loop whose next actions are `known`."""
     path = {"_target_": "isd_core.paths.Linear"}
     made = PrefixConditioned(SimpleNamespace(policy=policy, saved=SimpleNamespace(config={"path": path})), nfe)
-    plan = Plan(execution=8, blend=0)
-    plan.merge(np.full((15, 7), 0.3), asked=0)
-    made.attend(SimpleNamespace(supply=SimpleNamespace(plan=plan, lead=known)))
+    buffer = ActionBuffer(execution=8, blend=0)
+    buffer.merge(np.full((15, 7), 0.3), asked=0)
+    made.attend(SimpleNamespace(scheduler=SimpleNamespace(buffer=buffer, lead=known)))
     return made
 
 

@@ -104,7 +104,7 @@ def record(method: str, samplings: dict[str, Any], best: int, task: str = "lift"
             "parameters": 1_200_000,
             "protocol": {
                 "max_steps": 400,
-                "sampler_start": "noise",
+                "initial_noise": "gaussian",
                 "environment": {"task": "pusht" if task == "pusht" else "lift", "engine": "compiled", "mode": "exact"},
             },
         },

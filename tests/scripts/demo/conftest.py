@@ -33,7 +33,7 @@ def evaluation(*successes: int, episodes: int = 100) -> dict:
         content["results"][str(2**power)] = {"episodes": [{"success": i < count} for i in range(episodes)]}
     content["protocol"] = {
         "max_steps": 400,
-        "sampler_start": "noise",
+        "initial_noise": "gaussian",
         "weights": "ema",
         "horizons": {"observation": 2},
         "batch_size": 16,
