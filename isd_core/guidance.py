@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import torch
@@ -23,6 +25,18 @@ class Guidance(Protocol):
     on_diagonal: ClassVar[bool]
     inputs: ClassVar[tuple[str, ...]]
 
+    @property
+    def learned_null(self) -> Mapping[str, float]:
+        """The entries of the conditioning that some rows are trained without, and the values that mean none; empty
+        where every row keeps its condition, so that the network never learns F_null.
+        """
+        ...
+
+    @property
+    def in_weights(self) -> bool:
+        """Whether the trained network gives the guided velocity by itself."""
+        ...
+
     def prepare(self, cond: Cond, rng: Generator, n: int) -> Cond:
         """The conditioning of `n` rows that the networks see in this step; never changes `cond` in place."""
         ...
@@ -38,6 +52,8 @@ class NoGuidance:
 
     on_diagonal: ClassVar[bool] = False
     inputs: ClassVar[tuple[str, ...]] = ()
+    learned_null: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    in_weights: ClassVar[bool] = False
 
     def prepare(self, cond: Cond, rng: Generator, n: int) -> Cond:
         return cond
@@ -52,7 +68,7 @@ def drop(value: Tensor, null: float, probability: float, rng: Generator) -> Tens
     return torch.where(expand(mask.to(value.device), value), torch.full_like(value, null), value)
 
 
-def without(cond: Cond, null: dict[str, float]) -> Cond:
+def without(cond: Cond, null: Mapping[str, float]) -> Cond:
     """The conditioning with the entries that `null` names at the values that mean none."""
     return cond | {key: torch.full_like(cond[key], value) for key, value in null.items()}
 
@@ -74,6 +90,14 @@ class ConditionDropout:
     def __post_init__(self) -> None:
         if not 0 <= self.dropout <= 1:
             raise InputError(f"guidance.dropout is a probability, not {self.dropout}.")
+
+    @property
+    def learned_null(self) -> Mapping[str, float]:
+        return self.null if self.dropout > 0 else {}
+
+    @property
+    def in_weights(self) -> bool:
+        return False
 
     def prepare(self, cond: Cond, rng: Generator, n: int) -> Cond:
         return cond | {key: drop(cond[key], null, self.dropout, rng) for key, null in self.null.items()}
@@ -99,6 +123,10 @@ class PreCFG(ConditionDropout):
 
     omega: float = 2.0
 
+    @property
+    def in_weights(self) -> bool:
+        return self.omega != 1
+
     def target(self, net: VelocityNet, x_t: Tensor, t: Tensor, v_t: Tensor, cond: Cond) -> Tensor:
         F_null = self.unconditional(net, x_t, t, cond)
         return F_null + self.omega * (v_t - F_null)
@@ -118,6 +146,10 @@ class IntervalCFG(ConditionDropout):
 
     path: Path
     omega_max: float = 8.0
+
+    @property
+    def in_weights(self) -> bool:
+        return True
 
     def prepare(self, cond: Cond, rng: Generator, n: int) -> Cond:
         dropped = super().prepare(cond, rng, n)

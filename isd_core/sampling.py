@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from isd_core.flow_map import FlowMap
-from isd_core.guidance import without
+from isd_core.guidance import Guidance, without
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
@@ -101,7 +102,7 @@ class PostCFG:
 
     sampler: Sampler
     scale: float
-    null: dict[str, float]
+    null: Mapping[str, float]
 
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
         def guided(x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
@@ -112,15 +113,15 @@ class PostCFG:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A sampler whose network is told further conditions, the same for every row, such as the guidance interval."""
+class ConditionedSampler:
+    """A sampler whose network gets further conditions, the same for every row, such as the guidance interval."""
 
     sampler: Sampler
     inputs: Mapping[str, float]
 
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
-        told = {key: torch.full((len(z),), value, device=z.device) for key, value in self.inputs.items()}
-        return self.sampler(net, z, nfe, cond | told)
+        given = {key: torch.full((len(z),), value, device=z.device) for key, value in self.inputs.items()}
+        return self.sampler(net, z, nfe, cond | given)
 
 
 def with_inputs(sampler: Sampler, inputs: Mapping[str, float | None], net: nn.Module) -> Sampler:
@@ -128,31 +129,33 @@ def with_inputs(sampler: Sampler, inputs: Mapping[str, float | None], net: nn.Mo
     given = {key: value for key, value in inputs.items() if value is not None}
     if unknown := given.keys() - set(getattr(net, "inputs", ())):
         raise InputError(f"The network {type(net).__name__} takes no {', '.join(sorted(unknown))}: leave them null.")
-    return Told(sampler, given) if given else sampler
+    return ConditionedSampler(sampler, given) if given else sampler
 
 
-def with_guidance(sampler: Sampler, scale: float, config: Mapping[str, Any]) -> Sampler:
-    """`sampler` with guidance of the given scale at sampling, 1 for none, for a network trained with `config`.
+def with_guidance(sampler: Sampler, cfg_scale: float, trained: Guidance | None) -> Sampler:
+    """`sampler` with guidance of the given scale at sampling, 1 for none.
 
-    A line on stderr says so when the network was trained with guidance already. Raises `InputError` for a network that
-    never saw rows without condition.
+    trained: the guidance that the network was trained with, None where that is unknown. A line on stderr says so when
+    it is in the weights already. Raises `InputError` for a network that never saw rows without condition.
     """
-    if scale == 1:
+    if cfg_scale == 1:
         return sampler
-    if "guidance" not in config:
+    if not math.isfinite(cfg_scale):
+        raise InputError(f"cfg_scale={cfg_scale} is no guidance scale; expected a number, 1 for none.")
+    if trained is None:
         raise InputError(
-            f"post={scale:g}: what lies there does not say how it was trained; give the checkpoint itself."
+            f"cfg_scale={cfg_scale:g}: what lies there does not say how it was trained; give the checkpoint itself."
         )
-    trained = str(config["guidance"]["_target_"]).rpartition(".")[2]
-    if trained == "NoGuidance":
+    if not trained.learned_null:
         raise InputError(
-            f"post={scale:g}: this network was trained with guidance=none and does not know what no condition is. "
-            "Train it with guidance=post, or leave post at 1."
+            f"cfg_scale={cfg_scale:g}: this network never saw a row without condition ({type(trained).__name__} in "
+            "training), so it cannot be guided. Train it with guidance=post, or leave cfg_scale at 1."
         )
-    if trained != "ConditionDropout":
+    if trained.in_weights:
         print(
-            f"post={scale:g}: this network was trained with {trained}, so its guidance is in its weights and the two "
-            "scales multiply: good training and bad samples are the sign of it. Leave post at 1.",
+            f"cfg_scale={cfg_scale:g}: this network was trained with {type(trained).__name__}, so its guidance is in "
+            "its weights and the two scales multiply: good training and bad samples are the sign of it. Leave "
+            "cfg_scale at 1.",
             file=sys.stderr,
         )
-    return PostCFG(sampler, scale, config["unconditional"])
+    return PostCFG(sampler, cfg_scale, trained.learned_null)

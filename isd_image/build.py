@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isd_core.sampling import with_guidance
+from isd_core.sampling import with_guidance, with_inputs
 from isd_core.support import seeds
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
@@ -71,12 +71,13 @@ def load_generator(
     device: str,
     codec_source: str | None = None,
     inputs: Mapping[str, float | None] | None = None,
-    post: float = 1.0,
+    cfg_scale: float = 1.0,
 ) -> Generator:
     """The generator of a checkpoint. weights: "ema", "model" or a further average; device: as `trainer.device`.
 
     codec_source: where the codec's weights are, if not where the training's config says. inputs: further conditions of
-    the network; those that are None are left out. post: the scale of guidance at sampling, 1 for none.
+    the network, the same for every sample, such as the guidance interval; those that are None are left out. cfg_scale:
+    the scale of guidance at sampling, 1 for none.
     Raises `InputError` for a checkpoint of another kind and for weights that do not fit the config inside it.
     """
     saved = open_checkpoint(path)
@@ -92,18 +93,16 @@ def load_generator(
         model.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
-    given = {key: value for key, value in (inputs or {}).items() if value is not None}
-    if unknown := given.keys() - getattr(model.net, "inputs", ()):
-        raise InputError(f"The network of {saved.path} takes no {', '.join(sorted(unknown))}: leave them null.")
+    guided = with_guidance(instantiate(config["sampler"]), cfg_scale, instantiate(config["guidance"]))
+    sampler = with_inputs(guided, inputs or {}, model.net)
     data, chosen = config["data"], pick_device(device)
     codec = config["codec"] | ({} if codec_source is None else {"source": codec_source})
     return Generator(
         model.to(chosen).eval(),
-        with_guidance(instantiate(config["sampler"]), post, config),
+        sampler,
         instantiate(codec).to(chosen),
         shape=(data["channels"], data["size"], data["size"]),
         classes=data["classes"],
-        inputs=given,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -49,11 +49,7 @@ def check_labels(labels: Sequence[int] | None, classes: int) -> list[int]:
 
 
 class Generator:
-    """Draws images from a trained model.
-
-    `inputs` are further conditions for every sample, e.g. {"omega": 3.0, "t_min": 0.1, "t_max": 0.8} for a network that
-    takes the guidance interval as an input.
-    """
+    """Draws images from a trained model."""
 
     def __init__(
         self,
@@ -62,10 +58,9 @@ class Generator:
         codec: Codec,
         shape: tuple[int, int, int],
         classes: int,
-        inputs: Mapping[str, float],
     ) -> None:
         self.model, self.sampler, self.codec = model, sampler, codec
-        self.shape, self.classes, self.inputs = shape, classes, dict(inputs)
+        self.shape, self.classes = shape, classes
         self.device = next(model.parameters()).device
 
     @torch.no_grad()
@@ -73,7 +68,6 @@ class Generator:
         """[n, C, h, w] samples number `indices`, of classes `labels`, in the data's units; `nfe` evaluations each."""
         z = noise(seed, indices, self.shape).to(self.device)
         cond = {"label": torch.tensor(labels, device=self.device)}
-        cond |= {key: torch.full((len(z),), value, device=self.device) for key, value in self.inputs.items()}
         return self.model.normaliser.inverse(self.sampler(self.model.net, z, nfe, cond))
 
     def __call__(self, seed: int, indices: Sequence[int], labels: Sequence[int], nfe: int) -> Tensor:

@@ -36,7 +36,7 @@ def plan_of(config: dict[str, Any]) -> SamplePlan:
     """The samples that a command's fields ask for; labels are checked against the checkpoint's classes."""
     source, inputs = config["codec_source"], config["inputs"]
     load = partial(load_generator, config["checkpoint"], config["weights"], codec_source=source, inputs=inputs)
-    load = partial(load, post=config["post"])
+    load = partial(load, cfg_scale=config["cfg_scale"])
     known = open_checkpoint(config["checkpoint"]).config["data"]["classes"]
     cycle = tuple(check_labels(config["labels"], known))
     return SamplePlan(load, config["seed"], tuple(config["nfe"]), config["count"], config["batch_size"], cycle)
@@ -51,7 +51,7 @@ def generator_of(config: dict[str, Any]) -> dict[str, Any]:
         "weights": config["weights"],
         "sha256": saved.meta["sha256"].get(f"{config['weights']}.safetensors"),
         "inputs": config["inputs"],
-        "post": config["post"],
+        "cfg_scale": config["cfg_scale"],
     }
 
 

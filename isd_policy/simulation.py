@@ -61,7 +61,7 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
         torch.set_num_threads(config["threads"])
     policy = load_saved(saved, config["weights"], str(pick_device(config["device"])))
     sample_by(policy, saved.config, config["sampler"])
-    _guide(policy, saved.config, config["post"], config["inputs"])
+    _guide(policy, saved.config, config["cfg_scale"], config["inputs"])
     trained = saved.config["task"]["name"]
     wanted = (config.get("task") or {"name": trained})["name"]
     if wanted != trained:
@@ -94,13 +94,16 @@ def sample_by(policy: PolicyBackend, trained: Mapping[str, Any], name: str | Non
     policy.sampler = instantiate(resolved(config)["sampler"])
 
 
-def _guide(policy: PolicyBackend, trained: Mapping[str, Any], post: float, inputs: Mapping[str, float | None]) -> None:
-    """Has the policy sample with guidance of scale `post` and with the given inputs of its network."""
+def _guide(
+    policy: PolicyBackend, trained: Mapping[str, Any], cfg_scale: float, inputs: Mapping[str, float | None]
+) -> None:
+    """Has the policy sample with guidance of scale `cfg_scale` and with the given inputs of its network."""
     if isinstance(policy, Policy):
-        guided = with_guidance(policy.sampler, post, trained)
+        guidance = instantiate(trained["guidance"]) if "guidance" in trained else None
+        guided = with_guidance(policy.sampler, cfg_scale, guidance)
         policy.sampler = with_inputs(guided, inputs, policy.net)
-    elif post != 1 or any(value is not None for value in inputs.values()):
-        raise InputError("The guidance of an export is what it was exported with: leave post and inputs as they are.")
+    elif cfg_scale != 1 or any(value is not None for value in inputs.values()):
+        raise InputError("The guidance of an export is what it was exported with: leave cfg_scale and inputs alone.")
 
 
 def environment_of(config: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> Spec:

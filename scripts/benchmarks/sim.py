@@ -225,7 +225,7 @@ def policy_evaluation(checkpoint: Path, episodes: int, workers: int) -> dict[str
             "weights": "ema",
             "env": {"engine": engine, "mode": "exact"},
         }
-        config |= {"device": "cpu", "threads": 1, "max_steps": None, "post": 1.0, "inputs": {}, "sampler": None}
+        config |= {"device": "cpu", "threads": 1, "max_steps": None, "cfg_scale": 1.0, "inputs": {}, "sampler": None}
         simulation = open_simulation(config)
         resolve(simulation.env)
         began = time.perf_counter()

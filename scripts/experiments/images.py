@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from isd_core.sampling import PostCFG
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import instantiate
@@ -104,12 +103,9 @@ class Meter:
         held_out = of_split(self.source.split("held_out"), "held_out", self.extractor)
         return frechet(held_out.gaussian, self.reference.gaussian)
 
-    def __call__(self, place: Path, nfe: int, post: float = 1.0) -> dict[str, float | None]:
-        """{"frechet", "accuracy"} of a checkpoint at `nfe` evaluations; post: the scale of guidance at sampling."""
-        generator = load_generator(place, "ema", "auto")
-        if post != 1:
-            null = {"label": float(self.config["data"]["classes"])}
-            generator.sampler = PostCFG(generator.sampler, post, null)
+    def __call__(self, place: Path, nfe: int, cfg_scale: float = 1.0) -> dict[str, float | None]:
+        """{"frechet", "accuracy"} of a checkpoint at `nfe` evaluations; cfg_scale: of the guidance at sampling."""
+        generator = load_generator(place, "ema", "auto", cfg_scale=cfg_scale)
         classes = max(1, self.config["data"]["classes"])
         labels = torch.arange(self.count) % classes
         parts = []

@@ -122,23 +122,42 @@ def config(guidance, objective="isd_core.objectives.eulerian.Eulerian", **fields
     chosen = {"_target_": f"isd_core.guidance.{guidance}", **({} if guidance == "NoGuidance" else {"null": NULL})}
     neutral = {"weighting": {"_target_": "isd_core.weighting.Uniform"}}
     neutral["discrepancy"] = {"_target_": "isd_core.weighting.MSE"}
-    return {"guidance": chosen, "unconditional": NULL, "objective": {"_target_": objective, **fields}, **neutral}
+    return {"guidance": chosen, "objective": {"_target_": objective, **fields}, **neutral}
 
 
 def test_no_guidance_at_sampling_leaves_the_sampler():
     sampler = DiagonalSampler(PATH)
-    assert with_guidance(sampler, 1.0, config("NoGuidance")) is sampler
+    assert with_guidance(sampler, 1.0, NoGuidance()) is sampler
+    assert with_guidance(sampler, 1.0, None) is sampler
 
 
-def test_a_network_that_never_saw_the_null_condition_is_not_guided():
+@pytest.mark.parametrize("trained", [NoGuidance(), ConditionDropout(NULL, dropout=0.0), PreCFG(NULL, dropout=0.0)])
+def test_a_network_that_never_saw_the_null_condition_is_not_guided(trained):
     with pytest.raises(InputError, match="guidance=post"):
-        with_guidance(DiagonalSampler(PATH), 2.0, config("NoGuidance"))
+        with_guidance(DiagonalSampler(PATH), 2.0, trained)
 
 
-def test_guidance_on_top_of_guidance_is_explained_in_one_line(capsys):
-    assert with_guidance(DiagonalSampler(PATH), 2.0, config("ConditionDropout")).scale == 2.0
+def test_a_network_of_unknown_training_is_not_guided():
+    with pytest.raises(InputError, match="does not say how it was trained"):
+        with_guidance(DiagonalSampler(PATH), 2.0, None)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_a_scale_that_is_no_number_is_refused(scale):
+    with pytest.raises(InputError, match="cfg_scale="):
+        with_guidance(DiagonalSampler(PATH), scale, ConditionDropout(NULL))
+
+
+@pytest.mark.parametrize("trained", [ConditionDropout(NULL), PreCFG(NULL, omega=1.0)])
+def test_a_network_without_guidance_in_its_weights_is_guided_in_silence(trained, capsys):
+    guided = with_guidance(DiagonalSampler(PATH), 2.0, trained)
+    assert (guided.scale, guided.null) == (2.0, NULL)
     assert capsys.readouterr().err == ""
-    with_guidance(DiagonalSampler(PATH), 2.0, config("PreCFG"))
+
+
+@pytest.mark.parametrize("trained", [PreCFG(NULL, omega=2.0), IntervalCFG(null=NULL, path=PATH)])
+def test_guidance_on_top_of_guidance_is_explained_in_one_line(trained, capsys):
+    assert with_guidance(DiagonalSampler(PATH), 2.0, trained).scale == 2.0
     (line,) = capsys.readouterr().err.splitlines()
     assert "multiply" in line
 

@@ -9,7 +9,14 @@ from torch.testing import assert_close
 
 from isd_core.closed_form import Gaussian
 from isd_core.paths import Linear, VarianceExploding
-from isd_core.sampling import ConsistencySampler, DiagonalSampler, FlowMapSampler, Told, check_nfe, with_inputs
+from isd_core.sampling import (
+    ConditionedSampler,
+    ConsistencySampler,
+    DiagonalSampler,
+    FlowMapSampler,
+    check_nfe,
+    with_inputs,
+)
 from isd_core.support.errors import InputError
 
 MEAN, STD = 0.3, 0.6
@@ -63,7 +70,7 @@ def test_the_steps_of_the_variance_exploding_path_follow_the_rho_rule():
     )
 
 
-def test_told_inputs_reach_every_call(noise):
+def test_the_inputs_of_a_network_reach_every_call(noise):
     seen = []
 
     class Net(torch.nn.Module):
@@ -74,7 +81,7 @@ def test_told_inputs_reach_every_call(noise):
             return x
 
     sampler = with_inputs(FlowMapSampler(Linear()), {"omega": 3.0, "t_min": None}, Net())
-    assert isinstance(sampler, Told)
+    assert isinstance(sampler, ConditionedSampler)
     sampler(Net(), noise[:2], 2, {})
     assert seen == [[3.0, 3.0]] * 2
     with pytest.raises(InputError, match="takes no t_min"):

@@ -68,12 +68,12 @@ def test_an_interval_that_the_network_cannot_see_is_refused(train_image, capsys)
 
 @pytest.mark.parametrize(
     "guidance, code, message",
-    [("none", 2, "trained with guidance=none"), ("post", 0, ""), ("pre", 0, "the two scales multiply")],
+    [("none", 2, "never saw a row without condition"), ("post", 0, ""), ("pre", 0, "the two scales multiply")],
 )
 def test_guidance_at_sampling_is_for_networks_that_know_no_class(guidance, code, message, train_image, call, capsys):
     _, folder = train_image("isd", f"guidance={guidance}")
     capsys.readouterr()
-    assert samples(call, folder, "post=2") == code
+    assert samples(call, folder, "cfg_scale=2") == code
     assert message in capsys.readouterr().err
 
 
