@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 from omegaconf import DictConfig
 
-from envs.demonstrations import recorded
-from envs.engines.engine import make_engine, resolve
+from envs.demonstrations.recordings import load_recording, start_of
+from envs.engines.factory import make_engine, resolve
 from envs.replay import repeat_all
 from envs.rollouts.jobs import in_turn, run_jobs
-from envs.rollouts.results import Recorded
+from envs.rollouts.results import StoredEpisode
 from envs.spec import EnvSpec
 from isd_core.support.cli import command
 from isd_core.support.errors import InputError
@@ -26,22 +26,22 @@ KEY = "actions_abs"
 
 def convert(path: Path, out: Path, workers: int, engine: str = "compiled", mode: str = "exact") -> dict[str, int]:
     """Copies a file and adds `actions_abs` [T, 7 arms] to every demonstration: position (m) and rotation vector of the
-    controller's goal in the frame of the file's actions, and the gripper.
+    pose that the action asks for in the frame of the file's actions, and the gripper.
 
     Returns how many demonstrations succeed when they are replayed by the recorded actions, by the new ones, and how
     many there are. Raises `InputError` for a file whose actions are absolute already, and when `out` exists.
     """
     if out.exists():
         raise InputError(f"{out} exists already; remove it, or choose another out=.")
-    recording = recorded.load(path, engine=engine, mode=mode)
+    recording = load_recording(path, engine=engine, mode=mode)
     spec = resolve(recording.spec)
-    if not isinstance(spec, EnvSpec) or spec.goal != "delta":
+    if not isinstance(spec, EnvSpec) or spec.action_mode != "delta":
         raise InputError(f"The actions of {path} are absolute already; there is nothing to convert.")
-    goals: dict[int, np.ndarray] = {}
+    poses: dict[int, np.ndarray] = {}
     jobs = [(episode.states[: len(episode.actions)], episode.actions) for episode in recording.episodes]
-    with Progress(len(jobs), "goals", "episode") as progress:
-        for number, poses in run_jobs(spec, "goals", in_turn(jobs), workers):
-            goals[number] = poses
+    with Progress(len(jobs), "poses", "episode") as progress:
+        for number, found in run_jobs(spec, "absolute_poses", in_turn(jobs), workers):
+            poses[number] = found
             progress.update(1)
     with atomic_write(out) as temporary:
         shutil.copyfile(path, temporary)
@@ -50,20 +50,20 @@ def convert(path: Path, out: Path, workers: int, engine: str = "compiled", mode:
                 demo = file[f"data/{episode.name}"]
                 if KEY in demo:
                     del demo[KEY]
-                demo.create_dataset(KEY, data=goals[number])
+                demo.create_dataset(KEY, data=poses[number])
     model = make_engine(spec)
-    starts = [recorded.start_of(recording, episode, model) for episode in recording.episodes]
+    starts = [start_of(recording, episode, model) for episode in recording.episodes]
 
     def successes(kind: Any, actions: list[np.ndarray]) -> int:
         episodes = [
-            Recorded(number, episode.name, episode.name, start, True, actions[number])
+            StoredEpisode(number, episode.name, episode.name, start, True, actions[number])
             for number, (episode, start) in enumerate(zip(recording.episodes, starts, strict=True))
         ]
         return sum(result.success for result in repeat_all(kind, episodes, workers))
 
     return {
         "recorded": successes(spec, [episode.actions for episode in recording.episodes]),
-        "absolute": successes(spec.with_goal("absolute"), [goals[number] for number in range(len(jobs))]),
+        "absolute": successes(spec.with_action_mode("absolute"), [poses[number] for number in range(len(jobs))]),
         "demonstrations": len(jobs),
     }
 

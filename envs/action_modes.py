@@ -1,4 +1,4 @@
-"""The goal poses that displacements stand for: what a recorded action asks of the controller, in absolute terms."""
+"""From one action mode to the other: the poses that recorded displacements ask of the controller."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from envs.spec import EnvSpec
 POSE = 7
 
 
-def goals(
+def absolute_poses(
     spec: EnvSpec, model: mujoco.MjModel, data: mujoco.MjData, states: np.ndarray, actions: np.ndarray
 ) -> np.ndarray:
-    """Actions [T, 7 A] as goals [T, 7 A] (position in m, rotation vector, gripper) in the frame of the actions.
+    """Actions [T, 7 A] as poses [T, 7 A] (position in m, rotation vector, gripper) in the frame of the actions.
 
-    states: [T, 1 + nq + nv] before each action. The goal of robosuite's operational-space controller is the pose that
+    states: [T, 1 + nq + nv] before each action. What robosuite's operational-space controller aims at is the pose that
     the action's displacement makes of the present one. `data` is left in the last state.
     """
     sites = [
@@ -33,12 +33,12 @@ def goals(
             if spec.frame == "base":
                 to_base = data.site_xmat[base].reshape(3, 3).T
                 position, rotation = to_base @ (position - data.site_xpos[base]), to_base @ rotation
-            out[step, part] = goal(spec, position, rotation, action[part])
+            out[step, part] = absolute_pose(spec, position, rotation, action[part])
     return out
 
 
-def goal(spec: EnvSpec, position: np.ndarray, rotation: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """One arm's goal [7] from its pose (m, 3 x 3) and its displacement [7] in [-1, 1]."""
+def absolute_pose(spec: EnvSpec, position: np.ndarray, rotation: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """What one arm's displacement [7] in [-1, 1] asks for, [7], from its present pose (m, 3 x 3)."""
     change = np.clip(action[:6], -1, 1)
     turned = Rotation.from_rotvec(spec.rotation_scale * change[3:]).as_matrix() @ rotation
     moved = position + spec.position_scale * change[:3]

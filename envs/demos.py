@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from envs.demonstrations import demo_file
 from envs.demonstrations.experts import expert_for
-from envs.engines.engine import resolve, say
+from envs.engines.factory import resolve
 from envs.engines.slot import Demonstration
+from envs.notes import say
 from envs.rollouts.jobs import Job, run_jobs
 from envs.rollouts.statistics import wilson
 from envs.spec import EnvSpec

@@ -9,7 +9,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from envs.engines.engine import Observation, SimulationError, make_engine, pictures
+from envs.engines.engine import Observation, SimulationError, pictures
+from envs.engines.factory import make_engine
 from envs.spec import observation_shapes, spec_from_dict, spec_of_data
 
 

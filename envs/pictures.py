@@ -9,8 +9,8 @@ from pathlib import Path
 import h5py
 from omegaconf import DictConfig
 
-from envs.demonstrations import recorded
-from envs.engines.engine import make_engine
+from envs.demonstrations.recordings import load_recording, start_of
+from envs.engines.factory import make_engine
 from envs.rollouts.jobs import in_turn, run_jobs
 from envs.spec import CAMERA_SUFFIX
 from isd_core.support.cli import command
@@ -29,13 +29,12 @@ def add_pictures(path: Path, out: Path, cameras: Sequence[str], size: int, worke
         raise InputError(f"{out} exists already; remove it, or choose another out=.")
     if not cameras or size < 1:
         raise InputError(f"cameras={list(cameras)}, size={size}: expected at least one camera and a size above 0.")
-    recording = recorded.load(path)
+    recording = load_recording(path)
     shapes = {f"{camera}{CAMERA_SUFFIX}": (size, size, 3) for camera in cameras}
     spec = recording.spec.with_pictures(shapes)
     engine = make_engine(recording.spec)
     jobs = [
-        (recorded.start_of(recording, episode, engine), episode.states[: len(episode.actions)])
-        for episode in recording.episodes
+        (start_of(recording, episode, engine), episode.states[: len(episode.actions)]) for episode in recording.episodes
     ]
     steps = sum(len(episode.actions) for episode in recording.episodes)
     with atomic_write(out) as temporary, Progress(steps, "pictures", "step") as progress:

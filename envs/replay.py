@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
-from envs.demonstrations import recorded
-from envs.engines.engine import Engine, make_engine, resolve
+from envs.demonstrations.recordings import load_recording, start_of
+from envs.engines.engine import Engine
+from envs.engines.factory import make_engine, resolve
 from envs.engines.simulator import check_versions
 from envs.engines.slot import Repeated
 from envs.rollouts import film
-from envs.rollouts import results as records
 from envs.rollouts.jobs import in_turn, run_jobs
-from envs.rollouts.results import Recorded
+from envs.rollouts.results import StoredEpisode, load_results
 from envs.rollouts.statistics import mean_and_error, wilson
 from envs.spec import EnvSpec, Spec
 from isd_core.support.cli import command
@@ -31,7 +31,7 @@ from isd_core.support.progress import Progress
 FRAMES_OF_SHEET = 8
 
 
-def frames_of(engine: Engine, episode: Recorded, size: int, camera: str, every: int) -> list[np.ndarray]:
+def frames_of(engine: Engine, episode: StoredEpisode, size: int, camera: str, every: int) -> list[np.ndarray]:
     """Captioned pictures of an episode executed again, one every so many steps; size: edge in pixels."""
     engine.reset_to(episode.start)
     frames, success = [engine.frame(size, size, camera)], False
@@ -46,7 +46,7 @@ def frames_of(engine: Engine, episode: Recorded, size: int, camera: str, every: 
 
 
 def film_episodes(
-    engine: Engine, episodes: Sequence[Recorded], out: Path, *, size: int, camera: str, every: int, rate: float
+    engine: Engine, episodes: Sequence[StoredEpisode], out: Path, *, size: int, camera: str, every: int, rate: float
 ) -> list[Path]:
     """Writes MP4 and GIF of each episode and a contact sheet of all; returns the paths."""
     out.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def film_episodes(
 
 def film_results(results: Path, first: int, size: int = 256, camera: str = "agentview", every: int = 2) -> Path:
     """Films the first episodes of each run of a result file into the folder `<results>_video`, which it returns."""
-    of_results = records.load(results)
+    of_results = load_results(results)
     engine = make_engine(of_results.spec)
     out = results.with_name(results.stem + "_video")
     rate = of_results.spec.control_freq / every
@@ -84,9 +84,9 @@ def main(cfg: DictConfig) -> None:
         print(f"Written: {len(written)} files in {cfg.out}, among them contact_sheet.png.")
 
 
-def _of_results(cfg: DictConfig) -> tuple[Spec, list[Recorded], Engine]:
+def _of_results(cfg: DictConfig) -> tuple[Spec, list[StoredEpisode], Engine]:
     """Checks the verdicts of an evaluation."""
-    found = records.load(Path(str(cfg.results)))
+    found = load_results(Path(str(cfg.results)))
     label = str(cfg.nfe) if cfg.nfe is not None else next(iter(found.episodes))
     if label not in found.episodes:
         raise InputError(f"{cfg.results} has no results for nfe={label}; it has {', '.join(found.episodes)}.")
@@ -100,13 +100,13 @@ def _of_results(cfg: DictConfig) -> tuple[Spec, list[Recorded], Engine]:
     return found.spec, chosen, engine
 
 
-def _of_data(cfg: DictConfig) -> tuple[Spec, list[Recorded], Engine]:
+def _of_data(cfg: DictConfig) -> tuple[Spec, list[StoredEpisode], Engine]:
     """Counts the demonstrations that succeed in this simulator."""
-    recording = recorded.load(Path(str(cfg.data)), cfg.action_key, cfg.env.engine, cfg.env.mode)
+    recording = load_recording(Path(str(cfg.data)), cfg.action_key, cfg.env.engine, cfg.env.mode)
     spec = resolve(recording.spec)
     engine = make_engine(spec)
     demos = [
-        Recorded(i, demo.name, demo.name, recorded.start_of(recording, demo, engine), True, demo.actions)
+        StoredEpisode(i, demo.name, demo.name, start_of(recording, demo, engine), True, demo.actions)
         for i, demo in enumerate(recording.episodes)
     ]
     chosen = _chosen(demos, cfg.episodes)
@@ -126,7 +126,7 @@ def _of_data(cfg: DictConfig) -> tuple[Spec, list[Recorded], Engine]:
     return spec, chosen, engine
 
 
-def repeat_all(spec: Spec, episodes: Sequence[Recorded], workers: int) -> list[Repeated]:
+def repeat_all(spec: Spec, episodes: Sequence[StoredEpisode], workers: int) -> list[Repeated]:
     """Executes all episodes again, on `workers` threads or processes."""
     results: dict[int, Repeated] = {}
     with Progress(len(episodes), "replay", "episode") as progress:
@@ -136,7 +136,7 @@ def repeat_all(spec: Spec, episodes: Sequence[Recorded], workers: int) -> list[R
     return [results[number] for number in range(len(episodes))]
 
 
-def _chosen(episodes: list[Recorded], wanted: Any) -> list[Recorded]:
+def _chosen(episodes: list[StoredEpisode], wanted: Any) -> list[StoredEpisode]:
     if wanted is None:
         return episodes
     indices = list(wanted) if isinstance(wanted, ListConfig) else [wanted]

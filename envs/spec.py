@@ -14,7 +14,7 @@ from isd_core.support.errors import InputError
 CHOICES = {
     "engine": ("compiled", "robosuite"),
     "mode": ("exact", "fast"),
-    "goal": ("delta", "absolute"),
+    "action_mode": ("delta", "absolute"),
     "frame": ("base", "world"),
 }
 
@@ -35,7 +35,7 @@ class Spec(Protocol):
     def mode(self) -> str: ...
 
     @property
-    def goal(self) -> str: ...
+    def action_mode(self) -> str: ...
 
     @property
     def control_freq(self) -> int: ...
@@ -56,7 +56,7 @@ class Spec(Protocol):
     def picture_size(self) -> tuple[int, int]:
         """Height and width of those pictures in pixels."""
 
-    def with_goal(self, goal: str) -> Spec:
+    def with_action_mode(self, mode: str) -> Spec:
         """The same environment with `delta` or `absolute` actions; `InputError` where it has none of that kind."""
 
     def with_pictures(self, shapes: Mapping[str, tuple[int, ...]]) -> Spec:
@@ -107,7 +107,7 @@ class EnvSpec:
 
     engine: `compiled` steps whole action chunks in one compiled function, `robosuite` calls robosuite's own step.
     mode: of the compiled engine; `exact` repeats robosuite bit for bit, `fast` reorders the controller's arithmetic.
-    goal, frame: whether an action is a displacement or a pose, and in which frame (operational-space controller).
+    action_mode, frame: whether an action is a displacement or a pose, and in which frame.
     kp, damping_ratio: the controller's stiffness (1/s^2) and damping; position_scale, rotation_scale: what an action
     of 1 means in `delta` (m, rad).
     lite_physics: robosuite's `lite_physics`; false repeats what robosuite up to 1.4.1 did.
@@ -117,7 +117,7 @@ class EnvSpec:
     task: str = "lift"
     engine: str = "compiled"
     mode: str = "exact"
-    goal: str = "delta"
+    action_mode: str = "delta"
     frame: str = "base"
     kp: float = 150.0
     damping_ratio: float = 1.0
@@ -154,11 +154,11 @@ class EnvSpec:
     @property
     def action_range(self) -> tuple[np.ndarray, np.ndarray]:
         """Displacements lie in [-1, 1]; poses have no bound."""
-        high = np.full(self.definition.action_size, 1.0 if self.goal == "delta" else np.inf)
+        high = np.full(self.definition.action_size, 1.0 if self.action_mode == "delta" else np.inf)
         return -high, high
 
-    def with_goal(self, goal: str) -> EnvSpec:
-        return replace(self, goal=goal)
+    def with_action_mode(self, mode: str) -> EnvSpec:
+        return replace(self, action_mode=mode)
 
     def with_pictures(self, shapes: Mapping[str, tuple[int, ...]]) -> EnvSpec:
         """Cameras are checked when they are used; all pictures have one size."""
@@ -211,7 +211,7 @@ class EnvSpec:
             "position_limits": None,
             "orientation_limits": None,
             "uncouple_pos_ori": True,
-            "input_type": self.goal,
+            "input_type": self.action_mode,
             "input_ref_frame": self.frame,
             "interpolation": None,
             "ramp_ratio": 0.2,
@@ -250,7 +250,7 @@ class EnvSpec:
         """The environment of a robomimic data file, from its `env_args`, written by robosuite 1.4 or 1.5.
 
         Files up to robosuite 1.4.1 give the arm's controller alone, with `control_delta` and without `lite_physics`;
-        their goals are in the world frame. Raises `InputError` where a setting has no equivalent here.
+        their actions are in the world frame. Raises `InputError` where a setting has no equivalent here.
         """
         task = task_of_robosuite(str(env_args.get("env_name")))
         arguments = env_args.get("env_kwargs", {})
@@ -270,7 +270,7 @@ class EnvSpec:
             task=task.name,
             engine=engine,
             mode=mode,
-            goal="delta" if delta else "absolute",
+            action_mode="delta" if delta else "absolute",
             frame="world" if old else str(part.get("input_ref_frame", "base")),
             kp=float(part.get("kp", 150)),
             damping_ratio=float(part.get("damping_ratio", part.get("damping", 1))),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from envs.rollouts import results as records
+from envs.rollouts.results import save_actions
 from envs.rollouts.rollout import Rollout, rollout
 from envs.rollouts.statistics import mean_and_error, success_over_time, wilson
 from isd_core.sampling import check_nfe
@@ -193,7 +193,7 @@ def main(cfg: DictConfig) -> None:
 def write(out: Path, content: Mapping[str, Any], runs: Mapping[int, tuple[Rollout, BatchedPolicy]], video: int) -> None:
     """The result file, the executed actions beside it, and films of the first `video` episodes of each run."""
     write_json(out, content)
-    records.save_actions(out, {str(nfe): result for nfe, (result, _) in runs.items()})
+    save_actions(out, {str(nfe): result for nfe, (result, _) in runs.items()})
     if video:
         from envs.replay import film_results
 

@@ -107,13 +107,13 @@ def _guide(
 
 
 def environment_of(config: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> Spec:
-    """The environment that a policy's demonstrations name, with the goals of its actions and the pictures it sees.
+    """The environment that a policy's demonstrations name, in the mode of its actions and with the pictures it sees.
 
     engine, mode: of robosuite's tasks.
     """
     spec, schema = spec_of_data(config["schema"]["env_args"], engine, mode), schema_of(config)
-    if (goal := config["actions"]["goal"]) is not None:
-        spec = spec.with_goal(goal)
+    if (action_mode := config["actions"]["action_mode"]) is not None:
+        spec = spec.with_action_mode(action_mode)
     return spec.with_pictures({key: schema.shapes[key] for key in schema.pictures})
 
 

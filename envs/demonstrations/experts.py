@@ -17,7 +17,7 @@ ROTATION_GAIN = 2.0
 
 
 class Expert(ABC):
-    """One episode of a scripted behaviour for `delta` goals in the base frame (the robot's base is not rotated).
+    """One episode of a scripted behaviour for `delta` actions in the base frame (the robot's base is not rotated).
 
     noise: standard deviation of the Gaussian noise on the six pose numbers of each action, in action units.
     """

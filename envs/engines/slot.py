@@ -1,4 +1,4 @@
-"""What a worker does with its engine: begin an episode, execute a chunk, record a demonstration."""
+"""What a worker does with its engine: start an episode, run a chunk, demonstrate."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any, cast
 import numpy as np
 
 from envs.demonstrations.experts import expert_for
-from envs.engines.engine import Chunk, Engine, Observation, RobotEngine, State, joined, make_engine, pictures, show
+from envs.engines.engine import Chunk, Engine, Observation, RobotEngine, State, joined, pictures, show
+from envs.engines.factory import make_engine
 from envs.spec import EnvSpec, Spec
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
 
 
 @dataclass(frozen=True)
-class Begun:
+class ResetResult:
     """The first observation of an episode and its start."""
 
     observation: Observation
@@ -25,7 +26,7 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Executed:
+class ChunkResult:
     """A chunk and the seconds that the engine spent on it."""
 
     chunk: Chunk
@@ -55,7 +56,7 @@ class Repeated:
     steps: int
 
 
-class Seat:
+class EnvSlot:
     """One place for an episode in a worker. The engine is built at the first use."""
 
     def __init__(self, spec: Spec) -> None:
@@ -68,18 +69,18 @@ class Seat:
             self._engine = make_engine(self.spec)
         return self._engine
 
-    def begin(self, start: int | State) -> Begun:
+    def reset(self, start: int | State) -> ResetResult:
         """Starts an episode from a seed, or from a start that an engine returned."""
         began = time.perf_counter()
         observation = self.engine.reset(start) if isinstance(start, int) else self.engine.reset_to(start)
         observation = observation | pictures(self.engine, self.spec)
-        return Begun(observation, self.engine.get_start(), time.perf_counter() - began)
+        return ResetResult(observation, self.engine.get_start(), time.perf_counter() - began)
 
-    def execute(self, actions: np.ndarray, drawn: int = 1) -> Executed:
+    def run_chunk(self, actions: np.ndarray, drawn: int = 1) -> ChunkResult:
         """Runs a chunk [n, Da]; where the observations hold pictures, those of its last `drawn` steps are drawn."""
         began = time.perf_counter()
         chunk = self._run_and_draw(actions, drawn) if self.spec.picture_cameras else self.engine.run(actions)
-        return Executed(chunk, time.perf_counter() - began)
+        return ChunkResult(chunk, time.perf_counter() - began)
 
     def _run_and_draw(self, actions: np.ndarray, drawn: int) -> Chunk:
         """All but the last steps in one go, and those one by one, each followed by its pictures.
@@ -103,12 +104,12 @@ class Seat:
         chunk = self.engine.run(actions)
         return Repeated(bool(chunk.success.any()), chunk.best, chunk.steps)
 
-    def goals(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """The goal poses [T, Da] of recorded displacements (see `envs.action_modes`)."""
-        from envs.action_modes import goals
+    def absolute_poses(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """The poses [T, Da] that recorded displacements ask for (see `envs.action_modes`)."""
+        from envs.action_modes import absolute_poses
 
         engine = self._robot()
-        return goals(self._robot_spec(), engine.model, engine.data, states, actions)
+        return absolute_poses(self._robot_spec(), engine.model, engine.data, states, actions)
 
     def draw(self, start: State, states: np.ndarray) -> Observation:
         """The pictures of recorded states [T, 1 + nq + nv]: key -> [T, H, W, 3]. start: with the model's parameters."""

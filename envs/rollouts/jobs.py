@@ -6,18 +6,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from envs.engines.engine import resolve, say
-from envs.rollouts.pools import ATTEMPTS, Lost, Raised, make_pool
+from envs.engines.factory import resolve
+from envs.notes import say
+from envs.rollouts.pool import ATTEMPTS, Lost, Raised
+from envs.rollouts.runners import make_pool
 from envs.spec import Spec
 
 Job = tuple[int, tuple[Any, ...]]
-"""A number and the arguments of a method of `Seat`."""
+"""A number and the arguments of a method of `EnvSlot`."""
 
 
 def run_jobs(
     spec: Spec, method: str, next_job: Callable[[], Job | None], workers: int, runner: str = "local"
 ) -> Iterator[tuple[int, Any]]:
-    """(number, `Seat.method(*arguments)`) of jobs, as they are done.
+    """(number, `EnvSlot.method(*arguments)`) of jobs, as they are done.
 
     next_job: asked whenever a worker is idle; None where there is nothing to do at the moment. It ends when nothing is
     to do and nothing runs. A worker that dies or hangs is replaced and its job begins again; an error of a job is

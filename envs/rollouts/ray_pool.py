@@ -14,22 +14,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from envs.engines.slot import Seat
-from envs.rollouts.pools import HANG_SECONDS, Lost, perform
+from envs.engines.slot import EnvSlot
+from envs.rollouts.pool import HANG_SECONDS, Lost, perform
 from envs.spec import Spec, spec_from_dict
 from isd_core.support.errors import InputError
 
 
 class _Server:
-    """What runs in an actor: several seats, served in turn."""
+    """What runs in an actor: several env_slots, served in turn."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec_from_dict(spec)
-        self.seats: dict[int, Seat] = {}
+        self.env_slots: dict[int, EnvSlot] = {}
 
     def perform(self, slot: int, method: str, arguments: tuple[Any, ...]) -> Any:
         """The result of one job."""
-        return perform(self.seats.setdefault(slot, Seat(self.spec)), method, arguments)
+        return perform(self.env_slots.setdefault(slot, EnvSlot(self.spec)), method, arguments)
 
 
 class RayPool:
@@ -67,7 +67,7 @@ class RayPool:
         self._jobs[job] = (slot, time.monotonic())
 
     def collect(self) -> list[tuple[int, Any]]:
-        """See `envs.rollouts.pools.Pool`."""
+        """See `envs.rollouts.pool.Pool`."""
         while self._jobs:
             ready, _ = self._ray.wait(list(self._jobs), timeout=min(5.0, self.hang_seconds))
             done: list[tuple[int, Any]] = []

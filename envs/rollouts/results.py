@@ -38,7 +38,7 @@ def save_actions(results: Path, runs: Mapping[str, Sequence[Episode]]) -> Path:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class StoredEpisode:
     """One episode to execute again: actions [steps, Da]. stem: of its files; success: as recorded."""
 
     index: int
@@ -50,14 +50,14 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Records:
+class StoredResults:
     """A result file: the environment that made it, and its episodes by label."""
 
     spec: Spec
-    episodes: dict[str, list[Recorded]]
+    episodes: dict[str, list[StoredEpisode]]
 
 
-def load(results: Path) -> Records:
+def load_results(results: Path) -> StoredResults:
     """Reads a result file and its actions. Raises `InputError` where they are absent, damaged or do not fit."""
     content = files.read_json(results)
     try:
@@ -81,7 +81,7 @@ def load(results: Path) -> Records:
             raise InputError(f"{path} belongs to another evaluation than {results}. Run the evaluation again.")
         parts = np.split(arrays[f"{label}/actions"], np.cumsum(steps)[:-1])
         episodes[label] = [
-            Recorded(
+            StoredEpisode(
                 int(verdict["index"]),
                 f"nfe{label}_episode{verdict['index']:04d}",
                 f"episode {verdict['index']}, {label} NFE",
@@ -91,4 +91,4 @@ def load(results: Path) -> Records:
             )
             for verdict, actions in zip(of_label, parts, strict=True)
         ]
-    return Records(spec_from_dict(fields), episodes)
+    return StoredResults(spec_from_dict(fields), episodes)

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from envs.engines.engine import Observation, State, resolve, say
-from envs.engines.slot import Begun
-from envs.rollouts.pools import ATTEMPTS, HANG_SECONDS, Lost, Pool, Raised, make_pool
+from envs.engines.engine import Observation, State
+from envs.engines.factory import resolve
+from envs.engines.slot import ResetResult
+from envs.notes import say
+from envs.rollouts.pool import ATTEMPTS, HANG_SECONDS, Lost, Pool, Raised
+from envs.rollouts.runners import make_pool
 from envs.rollouts.statistics import wilson
 from envs.spec import Spec
 from isd_core.support.progress import Progress
@@ -171,7 +174,7 @@ class _Run:
             episode = self.live[slot]
             episode.calls += 1
             actions = np.asarray(chunk, np.float64)[: self.max_steps - episode.steps]
-            self.pool.submit(slot, "execute", actions, self.obs_horizon)
+            self.pool.submit(slot, "run_chunk", actions, self.obs_horizon)
             episode.actions.append(np.asarray(chunk, np.float64))
         self._gather()
 
@@ -183,8 +186,8 @@ class _Run:
                     outcome.reraise()
                 elif isinstance(outcome, Lost):
                     self._begin_again(slot, outcome.reason)
-                elif isinstance(outcome, Begun):
-                    self._seat(slot, outcome)
+                elif isinstance(outcome, ResetResult):
+                    self._start_episode(slot, outcome)
                 else:
                     self._advance(slot, outcome.chunk, outcome.seconds)
 
@@ -194,7 +197,7 @@ class _Run:
 
     def _begin(self, slot: int, index: int) -> None:
         self.assigned[slot] = index
-        self.pool.submit(slot, "begin", self.starts[index])
+        self.pool.submit(slot, "reset", self.starts[index])
 
     def _begin_again(self, slot: int, reason: str) -> None:
         self.live.pop(slot, None)
@@ -209,9 +212,9 @@ class _Run:
         say(f"Note: {message}.")
         self._begin(slot, index)
 
-    def _seat(self, slot: int, begun: Begun) -> None:
-        history = deque([begun.observation] * self.obs_horizon, maxlen=self.obs_horizon)
-        self.live[slot] = Live(self.assigned[slot], history, begun.start, begun.seconds)
+    def _start_episode(self, slot: int, reset: ResetResult) -> None:
+        history = deque([reset.observation] * self.obs_horizon, maxlen=self.obs_horizon)
+        self.live[slot] = Live(self.assigned[slot], history, reset.start, reset.seconds)
 
     def _advance(self, slot: int, chunk: Any, seconds: float) -> None:
         episode = self.live[slot]

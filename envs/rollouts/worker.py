@@ -6,22 +6,22 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from envs.engines.slot import Seat
-from envs.rollouts.pools import perform
+from envs.engines.slot import EnvSlot
+from envs.rollouts.pool import perform
 from envs.spec import spec_from_dict
 
 
 def serve(connection: Connection) -> None:
     """Performs jobs (slot, method, arguments) in order and sends (slot, result) back, until the other end closes."""
     spec = spec_from_dict(connection.recv())
-    seats: dict[int, Seat] = {}
+    env_slots: dict[int, EnvSlot] = {}
     while True:
         try:
             slot, method, arguments = connection.recv()
         except (EOFError, OSError):
             return
-        seat = seats.setdefault(slot, Seat(spec))
-        connection.send((slot, perform(seat, method, arguments)))
+        env_slot = env_slots.setdefault(slot, EnvSlot(spec))
+        connection.send((slot, perform(env_slot, method, arguments)))
 
 
 if __name__ == "__main__":

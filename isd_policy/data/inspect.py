@@ -79,8 +79,8 @@ def environment(env_args: dict[str, Any] | None) -> str:
     if not isinstance(spec, EnvSpec):
         return f"{env_args['env_name']}: simulated"
     return (
-        f"{env_args['env_name']} (robosuite {version}): {spec.goal} goals in the {spec.frame} frame, kp {spec.kp:g}, "
-        f"scales {spec.position_scale:g} m and {spec.rotation_scale:g} rad, "
+        f"{env_args['env_name']} (robosuite {version}): {spec.action_mode} actions in the {spec.frame} frame, "
+        f"kp {spec.kp:g}, scales {spec.position_scale:g} m and {spec.rotation_scale:g} rad, "
         f"lite_physics {str(spec.lite_physics).lower()}, {spec.control_freq} Hz"
     )
 

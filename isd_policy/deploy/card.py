@@ -94,7 +94,7 @@ def actions_of(policy: Policy, env: Spec) -> dict[str, Any]:
     names, units = _arms(env, len(low)) if isinstance(env, EnvSpec) else (("x", "y"), ("px", "px"))
     return {
         "size": len(low),
-        "goal": env.goal,
+        "action_mode": env.action_mode,
         "names": list(names),
         "units": list(units),
         "low": low.tolist(),
@@ -105,7 +105,7 @@ def actions_of(policy: Policy, env: Spec) -> dict[str, Any]:
 def _arms(env: EnvSpec, size: int) -> tuple[list[str], list[str]]:
     arms = range(size // POSE)
     parts: tuple[str, ...] = ("x", "y", "z", "rotation x", "rotation y", "rotation z", "gripper")
-    if env.goal == "delta":
+    if env.action_mode == "delta":
         units = [f"{env.position_scale:g} m"] * 3 + [f"{env.rotation_scale:g} rad"] * 3
         parts = tuple(part if part == "gripper" else f"change of {part}" for part in parts)
     else:

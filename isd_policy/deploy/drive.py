@@ -95,7 +95,7 @@ def with_latency(
             for _ in range(episodes):
                 robot.reset()
                 runner.run(simulation.max_steps, until=robot.ended)
-                jerks.append(jerk(np.array(robot.actions), simulation.env.goal))
+                jerks.append(jerk(np.array(robot.actions), simulation.env.action_mode))
                 progress.update(1)
     finally:
         robot.close()

@@ -79,14 +79,14 @@ def guards_of(spec: Spec, rate: float | None = None, workspace: Sequence[Sequenc
                 f"{spec.definition.title} takes {size} numbers an action."
             )
         low, high = np.asarray(workspace, np.float64)
-        delta = spec.goal == "delta"
+        delta = spec.action_mode == "delta"
         box = Box(low, high, spec.position_scale, ("robot0_eef_pos",)) if delta else Box(low, high)
-    if spec.goal == "delta":
+    if spec.action_mode == "delta":
         return Guards.displacements(size, rate, box)
     return Guards.positions(*spec.action_range, rate, box)
 
 
-def jerk(actions: np.ndarray, goal: str) -> float:
+def jerk(actions: np.ndarray, action_mode: str) -> float:
     """Root mean square of the third difference of the commanded position, [n, Da] -> action units per tick^3.
 
     A displacement is the first difference of a position. Only positions count: the first three numbers of each arm of
@@ -94,5 +94,5 @@ def jerk(actions: np.ndarray, goal: str) -> float:
     """
     size = actions.shape[1]
     moved = actions.reshape(len(actions), -1, POSE)[..., :3] if size % POSE == 0 else actions[:, None]
-    third = np.diff(moved, n=2 if goal == "delta" else 3, axis=0)
+    third = np.diff(moved, n=2 if action_mode == "delta" else 3, axis=0)
     return float(np.sqrt((third**2).sum(-1).mean())) if len(actions) > 3 else float("nan")

@@ -28,10 +28,10 @@ import numpy as np
 from envs.demonstrations.experts import EXPERTS
 from envs.engines.compiled import parity, rollouts
 from envs.engines.compiled.engine import CompiledEngine
-from envs.engines.engine import resolve
+from envs.engines.factory import resolve
 from envs.engines.robosuite_engine import RobosuiteEngine
-from envs.engines.slot import Executed, Seat
-from envs.rollouts.pools import make_pool
+from envs.engines.slot import ChunkResult, EnvSlot
+from envs.rollouts.runners import make_pool
 from envs.spec import EnvSpec
 from envs.tasks import ROBOSUITE_TASKS as TASKS
 from isd_core.support import files, seeds
@@ -48,7 +48,7 @@ def example_actions(task: str, seed: int) -> tuple[dict[str, Any], np.ndarray]:
     """A start, and actions [n, Da] from it."""
     n = STEPS[task]
     if task in EXPERTS:
-        demonstration = Seat(EnvSpec(task=task)).demonstrate(seed, 0, 0.05, max_steps=n, extra_steps=n)
+        demonstration = EnvSlot(EnvSpec(task=task)).demonstrate(seed, 0, 0.05, max_steps=n, extra_steps=n)
         return demonstration.start, demonstration.actions
     engine = CompiledEngine(EnvSpec(task=task))
     engine.reset(seed)
@@ -179,7 +179,7 @@ def demonstrations(task: str, count: int, seed: int) -> float:
 def verdicts(task: str, seed: int, workers: int) -> dict[str, int]:
     """Success of both engines on the same actions from `STARTS` starts (the expert's, or random ones)."""
     spec = EnvSpec(task=task)
-    seat = Seat(spec)
+    env_slot = EnvSlot(spec)
     pool = make_pool(replace(spec, engine="robosuite"), slots=workers, workers=workers)
     ours: dict[int, tuple[bool, int]] = {}
     theirs: dict[int, tuple[bool, int]] = {}
@@ -187,26 +187,26 @@ def verdicts(task: str, seed: int, workers: int) -> dict[str, int]:
         plan = {}
         for slot, index in enumerate(range(first, min(first + workers, STARTS))):
             if task in EXPERTS:
-                demonstration = seat.demonstrate(seed, index, 0.05, TASKS[task].max_steps, extra_steps=0)
+                demonstration = env_slot.demonstrate(seed, index, 0.05, TASKS[task].max_steps, extra_steps=0)
                 start, actions = demonstration.start, demonstration.actions
             else:
-                seat.begin(seeds.derive(seed, "evaluation", index))
-                start = seat.engine.get_start()
+                env_slot.reset(seeds.derive(seed, "evaluation", index))
+                start = env_slot.engine.get_start()
                 size = TASKS[task].action_size
                 actions = seeds.numpy_rng(seed, "benchmark", index).uniform(-1, 1, (STEPS[task], size))
-            seat.begin(start)
-            chunk = seat.execute(actions).chunk
+            env_slot.reset(start)
+            chunk = env_slot.run_chunk(actions).chunk
             ours[index] = (bool(chunk.success.any()), chunk.steps)
             plan[slot] = (index, start, actions)
         for slot, (_, start, _) in plan.items():
-            pool.submit(slot, "begin", start)
+            pool.submit(slot, "reset", start)
         while pool.collect():
             pass
         for slot, (_, _, actions) in plan.items():
-            pool.submit(slot, "execute", actions)
+            pool.submit(slot, "run_chunk", actions)
         while outcomes := pool.collect():
             for slot, outcome in outcomes:
-                assert isinstance(outcome, Executed), outcome
+                assert isinstance(outcome, ChunkResult), outcome
                 theirs[plan[slot][0]] = (bool(outcome.chunk.success.any()), outcome.chunk.steps)
     pool.close()
     same = sum(ours[index] == theirs[index] for index in ours)

@@ -31,14 +31,14 @@ def test_both_kinds_of_actions_succeed_when_replayed(converted: tuple[Path, dict
     assert converted[1] == {"recorded": 3, "absolute": 3, "demonstrations": 3}
 
 
-def test_goals_lie_a_displacement_away_from_the_hand(source: Path, converted: tuple[Path, dict[str, int]]) -> None:
+def test_poses_lie_a_displacement_away_from_the_hand(source: Path, converted: tuple[Path, dict[str, int]]) -> None:
     """In the base frame: the hand is observed in the world, the base stands at (-.56, 0, .912)."""
     with h5py.File(source) as old, h5py.File(converted[0]) as new:
         hand = old["data/demo_0/obs/robot0_eef_pos"][()] - [-0.56, 0, 0.912]
-        goal, action = new["data/demo_0/actions_abs"][()], old["data/demo_0/actions"][()]
-    moved = goal[:, :3] - hand
+        pose, action = new["data/demo_0/actions_abs"][()], old["data/demo_0/actions"][()]
+    moved = pose[:, :3] - hand
     np.testing.assert_allclose(moved, 0.05 * np.clip(action[:, :3], -1, 1), atol=3e-3)  # observed one substep earlier
-    np.testing.assert_array_equal(goal[:, 6], action[:, 6])
+    np.testing.assert_array_equal(pose[:, 6], action[:, 6])
 
 
 def test_everything_else_is_copied(source: Path, converted: tuple[Path, dict[str, int]]) -> None:

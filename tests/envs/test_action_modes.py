@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from envs.action_modes import goals
+from envs.action_modes import absolute_poses
 from envs.engines import simulator
 from envs.spec import EnvSpec
 
 
 @pytest.mark.parametrize("task, frame, seed", [("lift", "base", 0), ("lift", "world", 1), ("transport", "base", 2)])
-def test_goals_are_those_of_robosuites_controller(task: str, frame: str, seed: int) -> None:
+def test_the_poses_are_those_of_robosuites_controller(task: str, frame: str, seed: int) -> None:
     spec = EnvSpec(task, engine="robosuite", frame=frame, position_scale=0.04, rotation_scale=0.7)
     environment = simulator.make(spec)
     simulator.seed(environment, seed)
@@ -31,6 +31,6 @@ def test_goals_are_those_of_robosuites_controller(task: str, frame: str, seed: i
             parts += [controller.goal_pos, Rotation.from_matrix(controller.goal_ori).as_rotvec(), [action[7 * arm + 6]]]
         expected.append(np.concatenate(parts))
         environment.step(action)
-    found = goals(spec, model, data, np.array(states), actions)
+    found = absolute_poses(spec, model, data, np.array(states), actions)
     np.testing.assert_allclose(found, expected, atol=1e-6)  # robosuite turns by a matrix in float32
     environment.close()

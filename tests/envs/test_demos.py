@@ -12,7 +12,7 @@ from envs.demonstrations import demo_file
 from envs.demonstrations.experts import LiftExpert, expert_for
 from envs.engines import starts
 from envs.engines.robosuite_engine import RobosuiteEngine
-from envs.engines.slot import Demonstration, Seat
+from envs.engines.slot import Demonstration, EnvSlot
 from envs.rollouts import jobs
 from envs.spec import EnvSpec
 from envs.tasks import TASKS
@@ -24,19 +24,19 @@ OPTIONS = {"noise": 0.05, "extra_steps": 3, "max_steps": 100, "valid_fraction": 
 
 
 class Inline:
-    """A pool of one seat that shares the session's engine."""
+    """A pool of one env_slot that shares the session's engine."""
 
     slots = 1
 
     def __init__(self, engine: RobosuiteEngine) -> None:
-        self.seat = Seat(engine.spec)
-        self.seat._engine = engine
+        self.env_slot = EnvSlot(engine.spec)
+        self.env_slot._engine = engine
         self.results: list[tuple[int, Demonstration]] = []
         self.indices: list[int] = []
 
     def submit(self, slot: int, method: str, *arguments: int) -> None:
         self.indices.append(arguments[1])
-        self.results.append((slot, getattr(self.seat, method)(*arguments)))
+        self.results.append((slot, getattr(self.env_slot, method)(*arguments)))
 
     def collect(self) -> list[tuple[int, Demonstration]]:
         results, self.results = self.results, []

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from envs import demos, pictures
-from envs.engines.engine import make_engine
-from envs.engines.slot import Seat
+from envs.demonstrations.recordings import load_recording, start_of
+from envs.engines.factory import make_engine
+from envs.engines.slot import EnvSlot
 from envs.rollouts.rollout import Request, rollout
 from envs.spec import EnvSpec
 from isd_core.support import cli
@@ -36,23 +37,21 @@ def test_pictures_of_a_file_are_those_of_the_environment(tmp_path: Path) -> None
     options = {"noise": 0.0, "extra_steps": 0, "max_steps": 100, "valid_fraction": 0.0}
     demos.generate(EnvSpec(), 1, 1, 4, source, **options)
     assert pictures.add_pictures(source, out, ["agentview", "robot0_eye_in_hand"], 24, workers=1) > 0
-    seat = Seat(EnvSpec(cameras=("agentview",), picture_height=24, picture_width=24))
+    env_slot = EnvSlot(EnvSpec(cameras=("agentview",), picture_height=24, picture_width=24))
     with h5py.File(out) as file:
         drawn, actions = file["data/demo_0/obs/agentview_image"][()], file["data/demo_0/actions"][()]
         assert file["data/demo_0/obs/robot0_eye_in_hand_image"].shape == drawn.shape
-        start = pictures.recorded.start_of(
-            recording := pictures.recorded.load(source), recording.episodes[0], seat.engine
-        )
-    assert np.array_equal(seat.begin(start).observation["agentview_image"], drawn[0])
-    after = seat.execute(actions[:3], drawn=2).chunk.observations["agentview_image"]
+        start = start_of(recording := load_recording(source), recording.episodes[0], env_slot.engine)
+    assert np.array_equal(env_slot.reset(start).observation["agentview_image"], drawn[0])
+    after = env_slot.run_chunk(actions[:3], drawn=2).chunk.observations["agentview_image"]
     assert after.shape == (2, 24, 24, 3)
     assert np.abs(after[-1].astype(int) - drawn[3].astype(int)).mean() < 1  # sites are one substep old in the rollout
 
 
 def test_only_the_last_pictures_of_a_chunk_are_drawn() -> None:
-    seat = Seat(SPEC)
-    seat.begin(3)
-    chunk = seat.execute(np.zeros((6, 7)), drawn=2).chunk
+    env_slot = EnvSlot(SPEC)
+    env_slot.reset(3)
+    chunk = env_slot.run_chunk(np.zeros((6, 7)), drawn=2).chunk
     assert chunk.steps == 6
     assert chunk.observations["agentview_image"].shape == (2, 24, 32, 3)
     assert chunk.observations["object"].shape == (6, 10)

@@ -10,9 +10,9 @@ import pytest
 from envs import replay
 from envs.engines import render
 from envs.engines.compiled.engine import CompiledEngine
-from envs.engines.slot import Seat
+from envs.engines.slot import EnvSlot
 from envs.rollouts import film
-from envs.rollouts import results as records
+from envs.rollouts.results import actions_path, load_results, save_actions
 from envs.rollouts.rollout import Episode
 from envs.spec import EnvSpec
 from isd_core.support import cli, files
@@ -24,16 +24,16 @@ SPEC = EnvSpec()
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A result file with one success and one failure."""
-    seat = Seat(SPEC)
-    demonstration = seat.demonstrate(1, 0, 0.05, max_steps=100, extra_steps=0)
-    begun = seat.begin(5)
+    env_slot = EnvSlot(SPEC)
+    demonstration = env_slot.demonstrate(1, 0, 0.05, max_steps=100, extra_steps=0)
+    reset = env_slot.reset(5)
     idle = np.zeros((10, 7))
     episodes = [
         Episode(0, True, len(demonstration.actions), demonstration.start, demonstration.actions, 0.0, 1.0),
-        Episode(1, False, 10, begun.start, idle, 0.0, 0.0),
+        Episode(1, False, 10, reset.start, idle, 0.0, 0.0),
     ]
     path = tmp_path_factory.mktemp("results") / "eval.json"
-    records.save_actions(path, {"1": episodes})
+    save_actions(path, {"1": episodes})
     content = {
         "protocol": {"environment": SPEC.to_dict()},
         "results": {"1": {"episodes": [{"index": e.index, "success": e.success} for e in episodes]}},
@@ -57,7 +57,7 @@ def test_a_different_ending_is_named(results: Path, tmp_path: Path, capsys: pyte
     content["results"]["1"]["episodes"][1]["success"] = True
     copy = tmp_path / results.name
     files.write_json(copy, content)
-    records.actions_path(copy).write_bytes(records.actions_path(results).read_bytes())
+    actions_path(copy).write_bytes(actions_path(results).read_bytes())
     command(f"results={copy}")
     assert "others: [1]" in capsys.readouterr().out
 
@@ -77,21 +77,21 @@ def test_a_result_file_without_actions_is_named(results: Path, tmp_path: Path) -
     copy = tmp_path / "other.json"
     copy.write_bytes(results.read_bytes())
     with pytest.raises(InputError, match=r"other\.actions\.npz does not exist"):
-        records.load(copy)
+        load_results(copy)
 
 
 def test_another_kind_of_json_is_named(tmp_path: Path) -> None:
     files.write_json(tmp_path / "x.json", {"a": 1})
     with pytest.raises(InputError, match="no result file"):
-        records.load(tmp_path / "x.json")
+        load_results(tmp_path / "x.json")
 
 
 def test_actions_of_another_evaluation_are_refused(results: Path, tmp_path: Path) -> None:
     copy = tmp_path / "eval.json"
     copy.write_bytes(results.read_bytes())
-    records.save_actions(copy, {"1": [Episode(0, True, 3, {}, np.zeros((3, 7)), 0.0, 1.0)]})
+    save_actions(copy, {"1": [Episode(0, True, 3, {}, np.zeros((3, 7)), 0.0, 1.0)]})
     with pytest.raises(InputError, match="another evaluation"):
-        records.load(copy)
+        load_results(copy)
 
 
 @pytest.mark.render
@@ -104,7 +104,7 @@ def test_films_and_a_contact_sheet_are_written(results: Path, tmp_path: Path) ->
         engine.frame(64, 64, "agentview")
     except InputError as error:
         pytest.skip(str(error))
-    episodes = records.load(results).episodes["1"][1:]
+    episodes = load_results(results).episodes["1"][1:]
     written = replay.film_episodes(engine, episodes, tmp_path, size=64, camera="agentview", every=5, rate=4)
     assert [path.name for path in written] == ["nfe1_episode0001.mp4", "nfe1_episode0001.gif", "contact_sheet.png"]
     assert all(path.stat().st_size > 200 for path in written)

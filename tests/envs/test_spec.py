@@ -7,7 +7,7 @@ from isd_core.support.errors import InputError
 
 
 def test_a_spec_survives_json() -> None:
-    spec = EnvSpec(task="can", goal="absolute", frame="world", lite_physics=False)
+    spec = EnvSpec(task="can", action_mode="absolute", frame="world", lite_physics=False)
     assert EnvSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
@@ -26,7 +26,7 @@ def test_an_unknown_field_is_named() -> None:
 
 
 def test_env_args_of_this_package_are_read_back() -> None:
-    spec = EnvSpec(task="square", goal="absolute", frame="world", kp=200.0, position_scale=0.1)
+    spec = EnvSpec(task="square", action_mode="absolute", frame="world", kp=200.0, position_scale=0.1)
     assert EnvSpec.from_env_args(json.loads(json.dumps(spec.env_args))) == spec
 
 

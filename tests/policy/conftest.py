@@ -100,7 +100,7 @@ def config() -> dict:
         },
         "parametrisation": {"_target_": "isd_core.parametrisation.plain"},
         "encoder": {"_target_": "isd_policy.encoder.ObservationEncoder"},
-        "actions": {"goal": None, "representation": {"_target_": "isd_policy.actions.Plain"}},
+        "actions": {"action_mode": None, "representation": {"_target_": "isd_policy.actions.Plain"}},
         "horizons": {"observation": 2, "prediction": 16, "execution": 8},
         "schema": {
             "observations": {key: [size] for key, size in SIZES.items()},

@@ -80,7 +80,7 @@ class CompiledEngine:
     def _execute(
         self, actions: np.ndarray, until_success: bool, rows: np.ndarray, success: np.ndarray, fresh: bool = False
     ) -> tuple[int, bool]:
-        absolute, in_base = self.spec.goal == "absolute", self.spec.frame == "base"
+        absolute, in_base = self.spec.action_mode == "absolute", self.spec.frame == "base"
         settings = (self.template.substeps, absolute, in_base, until_success, fresh)
         bound = (self._simulation, self._arms, self._memory, self._scene)
         try:
@@ -109,7 +109,7 @@ class CompiledEngine:
     def _rotations(self, actions: np.ndarray) -> np.ndarray:
         """Goal orientations of absolute actions, [n, A, 3, 3], from rotation vectors as robosuite converts them."""
         robots = self.spec.definition.robots
-        if self.spec.goal == "delta" or not len(actions):
+        if self.spec.action_mode == "delta" or not len(actions):
             return np.zeros((len(actions), robots, 3, 3))
         vectors = actions.reshape(len(actions) * robots, 7)[:, 3:6]
         return np.ascontiguousarray(Rotation.from_rotvec(vectors).as_matrix().reshape(-1, robots, 3, 3))

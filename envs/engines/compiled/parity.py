@@ -48,9 +48,9 @@ class Verdict:
 
 
 def random_actions(spec: EnvSpec, observation: Observation, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Actions [n, Da]: uniform displacements, or poses around the present one for absolute goals."""
+    """Actions [n, Da]: uniform displacements, or poses around the present one for absolute actions."""
     actions = rng.uniform(-1.0, 1.0, (n, spec.definition.action_size))
-    if spec.goal == "absolute":
+    if spec.action_mode == "absolute":
         for robot in range(spec.definition.robots):
             world = observation[f"robot{robot}_eef_pos"]
             centre = world if spec.frame == "world" else np.array([0.5, 0.0, 0.1])

@@ -43,7 +43,7 @@ def run_exact(
 ):
     """Executes actions [n, 7 A]; returns (control steps made, whether the simulation stayed stable).
 
-    settings: (substeps, absolute goals, base frame, stop at success, this is a reset). rows [n, D] and success [n]
+    settings: (substeps, absolute actions, base frame, stop at success, this is a reset). rows [n, D] and success [n]
     receive the observation and the verdict after each step; a reset only observes, into the first row.
     """
     substeps, absolute, in_base, until_success, fresh = settings

@@ -32,7 +32,7 @@ class PushTSpec:
                 raise InputError(f"env.{field} is {value!r}; Push-T has {only!r} alone.")
 
     @property
-    def goal(self) -> str:
+    def action_mode(self) -> str:
         return "absolute"
 
     @property
@@ -47,9 +47,9 @@ class PushTSpec:
     def action_range(self) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(2), np.full(2, WORLD)
 
-    def with_goal(self, goal: str) -> PushTSpec:
-        if goal != self.goal:
-            raise InputError(f"Push-T's actions are places, so goal={goal} makes no sense: use the task's own actions.")
+    def with_action_mode(self, mode: str) -> PushTSpec:
+        if mode != self.action_mode:
+            raise InputError(f"Push-T's actions are places, not action_mode={mode}: use the task's own.")
         return self
 
     def with_pictures(self, shapes: Mapping[str, tuple[int, ...]]) -> PushTSpec:

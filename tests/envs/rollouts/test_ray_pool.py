@@ -12,8 +12,8 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="the ray extra is not installed")
 
-from envs.rollouts.pools import make_pool  # noqa: E402
 from envs.rollouts.rollout import Request, rollout  # noqa: E402
+from envs.rollouts.runners import make_pool  # noqa: E402
 from envs.spec import EnvSpec  # noqa: E402
 from isd_core.support.errors import InputError  # noqa: E402
 

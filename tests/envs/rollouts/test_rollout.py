@@ -1,4 +1,4 @@
-"""The bookkeeping of rollouts, on a toy engine; robosuite's processes are in test_pools.py."""
+"""The bookkeeping of rollouts, on a toy engine; robosuite's processes are in test_process_pool.py."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from envs.engines.engine import Chunk
-from envs.engines.slot import Seat
+from envs.engines.slot import EnvSlot
 from envs.rollouts import rollout as module
-from envs.rollouts.pools import Lost, ThreadPool
+from envs.rollouts.pool import Lost
 from envs.rollouts.rollout import Request, Rollout, rollout
+from envs.rollouts.thread_pool import ThreadPool
 from envs.spec import EnvSpec
 
 SPEC = EnvSpec()
@@ -160,15 +161,15 @@ def test_a_hung_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
     released, hung = threading.Event(), []
-    begin = Seat.begin
+    reset = EnvSlot.reset
 
-    def hang_once(self: Seat, start: Any) -> Any:
+    def hang_once(self: EnvSlot, start: Any) -> Any:
         if not hung:
             hung.append(True)
             released.wait(20)
-        return begin(self, start)
+        return reset(self, start)
 
-    monkeypatch.setattr(Seat, "begin", hang_once)
+    monkeypatch.setattr(EnvSlot, "reset", hang_once)
     episodes = run([9, 5], pool=ThreadPool(SPEC, slots=2, workers=1, hang_seconds=0.2))
     released.set()
     assert [episode.steps for episode in episodes] == [1, 5]

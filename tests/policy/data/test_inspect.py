@@ -17,7 +17,7 @@ def test_a_whole_file_is_described(write_demos, capsys):
     assert code == 0
     for text in (
         "demonstrations: 3, 62 steps (12 to 30 each)",
-        "Lift (robosuite 1.5.2): delta goals in the base frame, kp 150",
+        "Lift (robosuite 1.5.2): delta actions in the base frame, kp 150",
         "actions: actions [7]",
         "object [10]",
         "filter keys: train (2)",

@@ -54,7 +54,7 @@ def test_the_card_says_what_the_policy_needs_and_does(make_bundle, sizes, normal
     eye = content["observations"]["robot0_eef_pos"]
     assert (eye["shape"], eye["type"], eye["unit"], eye["low"], eye["high"]) == ([3], "float32", "m", [-3] * 3, [5] * 3)
     actions = content["actions"]
-    assert (actions["size"], actions["goal"]) == (7, "delta")
+    assert (actions["size"], actions["action_mode"]) == (7, "delta")
     assert (actions["names"][0], actions["units"][0]) == ("arm 0 change of x", "0.05 m")
     np.testing.assert_allclose(actions["high"], normaliser.action.high)
     assert (content["nfe"], content["control_rate"], content["data"]) == (2, 20, {"licence": "MIT"})

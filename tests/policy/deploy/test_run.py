@@ -186,7 +186,7 @@ def test_guards_follow_the_goal_of_the_actions():
     delta = guards_of(EnvSpec("lift"), workspace=[[-0.2, -0.2, 0.8], [0.2, 0.2, 1.2]])
     np.testing.assert_array_equal(delta.hold(np.arange(7.0)), [0, 0, 0, 0, 0, 0, 6])
     assert (delta.box.scale, delta.box.keys) == (0.05, ("robot0_eef_pos",))
-    absolute = guards_of(EnvSpec("lift", goal="absolute"))
+    absolute = guards_of(EnvSpec("lift", action_mode="absolute"))
     np.testing.assert_array_equal(absolute.hold(np.arange(7.0)), np.arange(7.0))
     assert absolute.turns == (slice(3, 6),)
     assert guards_of(PushTSpec()).high.tolist() == [512, 512]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from envs.demonstrations.experts import EXPERTS
-from envs.engines import engine as engines
+from envs.engines import factory
 from envs.engines.compiled import parity
 from envs.engines.compiled.arms import UnsupportedError
 from envs.engines.compiled.engine import CompiledEngine
 from envs.engines.engine import NON_FINITE, UNSTABLE, Observation
-from envs.engines.slot import Seat
+from envs.engines.slot import EnvSlot
 from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
 
@@ -113,9 +113,9 @@ def test_a_start_of_another_task_is_refused(lift: CompiledEngine, can: CompiledE
 
 
 def test_success_stops_the_chunk() -> None:
-    seat = Seat(EnvSpec())
-    demonstration = seat.demonstrate(seed=1, index=0, noise=0.05, max_steps=100, extra_steps=0)
-    engine = seat.engine
+    env_slot = EnvSlot(EnvSpec())
+    demonstration = env_slot.demonstrate(seed=1, index=0, noise=0.05, max_steps=100, extra_steps=0)
+    engine = env_slot.engine
     engine.reset_to(demonstration.start)
     chunk = engine.run(np.concatenate([demonstration.actions, np.zeros((9, 7))]))
     assert chunk.steps == len(demonstration.actions)
@@ -124,8 +124,8 @@ def test_success_stops_the_chunk() -> None:
 
 @pytest.mark.parametrize("task", list(EXPERTS))
 def test_the_expert_succeeds(task: str) -> None:
-    seat = Seat(EnvSpec(task=task))
-    outcomes = [seat.demonstrate(7, index, 0.05, max_steps=300, extra_steps=0).success for index in range(5)]
+    env_slot = EnvSlot(EnvSpec(task=task))
+    outcomes = [env_slot.demonstrate(7, index, 0.05, max_steps=300, extra_steps=0).success for index in range(5)]
     assert outcomes == [True] * 5
 
 
@@ -161,7 +161,7 @@ def test_unsupported_settings_fall_back_to_robosuite_and_say_why(
 
     monkeypatch.setattr(parity, "check", refuse)
     spec = EnvSpec(control_freq=5)
-    assert engines.resolve(spec).engine == "robosuite"
+    assert factory.resolve(spec).engine == "robosuite"
     assert "it needs seven joints" in capsys.readouterr().err
 
 
@@ -170,7 +170,7 @@ def test_a_failed_self_check_falls_back_to_robosuite(
 ) -> None:
     verdict = parity.Verdict("exact", equal=False, difference=1e-3, starts_equal=True, success_equal=True)
     monkeypatch.setattr(parity, "check", lambda spec: verdict)
-    assert engines.resolve(EnvSpec(control_freq=4)).engine == "robosuite"
+    assert factory.resolve(EnvSpec(control_freq=4)).engine == "robosuite"
     assert "self-check failed" in capsys.readouterr().err
 
 
@@ -179,7 +179,7 @@ def test_a_difference_by_rounding_is_used_and_said(
 ) -> None:
     verdict = parity.Verdict("exact", equal=False, difference=1e-12, starts_equal=True, success_equal=True)
     monkeypatch.setattr(parity, "check", lambda spec: verdict)
-    assert engines.resolve(EnvSpec(control_freq=8)).engine == "compiled"
+    assert factory.resolve(EnvSpec(control_freq=8)).engine == "compiled"
     assert "not bit-equal" in capsys.readouterr().err
 
 

@@ -77,8 +77,8 @@ def test_a_stored_start_of_one_engine_serves_the_other(pair: Pair) -> None:
     "fields",
     [
         {"frame": "world"},
-        {"goal": "absolute"},
-        {"goal": "absolute", "frame": "world", "lite_physics": False},
+        {"action_mode": "absolute"},
+        {"action_mode": "absolute", "frame": "world", "lite_physics": False},
         {"lite_physics": False},
         {"kp": 200.0, "damping_ratio": 0.8, "position_scale": 0.1, "rotation_scale": 0.3, "control_freq": 10},
     ],
@@ -92,7 +92,7 @@ def test_every_setting_is_bit_equal(fields: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"goal": "absolute", "frame": "world"}, {"task": "transport", "frame": "world"}]
+    "fields", [{}, {"action_mode": "absolute", "frame": "world"}, {"task": "transport", "frame": "world"}]
 )
 def test_fast_mode_differs_by_rounding(fields: dict[str, str]) -> None:
     pair = Pair(EnvSpec.from_dict({"mode": "fast"} | fields))

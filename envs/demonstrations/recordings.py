@@ -40,10 +40,10 @@ class Recording:
     episodes: list[RecordedEpisode]
 
 
-def load(path: Path, action_key: str = "actions", engine: str = "compiled", mode: str = "exact") -> Recording:
+def load_recording(path: Path, action_key: str = "actions", engine: str = "compiled", mode: str = "exact") -> Recording:
     """Reads actions and states of all demonstrations of a file.
 
-    action_key: `actions_abs` makes the environment one of absolute goals. engine, mode: of robosuite's tasks.
+    action_key: `actions_abs` makes the environment one of absolute poses. engine, mode: of robosuite's tasks.
     Raises `InputError` for another kind of file, an environment that is not simulated here, and damaged data.
     """
     if path.exists() and is_group(path):
@@ -54,7 +54,7 @@ def load(path: Path, action_key: str = "actions", engine: str = "compiled", mode
             env_args = _env_args(path, data.attrs)
             spec = spec_of_data(env_args, engine, mode)
             if action_key == "actions_abs":
-                spec = spec.with_goal("absolute")
+                spec = spec.with_action_mode("absolute")
             names = sorted(data, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
             episodes = [_episode(path, data[name], name, action_key) for name in names]
     except (OSError, KeyError, RuntimeError) as error:

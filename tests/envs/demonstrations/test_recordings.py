@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from envs import demos, replay
-from envs.demonstrations import recorded
-from envs.engines.engine import make_engine
+from envs.demonstrations.recordings import load_recording, start_of
+from envs.engines.factory import make_engine
 from envs.spec import EnvSpec
 from isd_core.support import cli
 from isd_core.support.errors import InputError
@@ -69,9 +69,9 @@ def test_robosuites_own_layout_with_a_model_beside_the_file(
 
 
 def test_the_start_has_the_recorded_cube(demonstrations: Path) -> None:
-    recording = recorded.load(demonstrations)
+    recording = load_recording(demonstrations)
     engine = make_engine(recording.spec)
-    start = recorded.start_of(recording, recording.episodes[0], engine)
+    start = start_of(recording, recording.episodes[0], engine)
     with h5py.File(demonstrations) as file:
         expected = json.loads(file["data/demo_0"].attrs["start"])
     assert start == expected
@@ -84,9 +84,9 @@ def test_a_model_of_another_simulator_is_refused(demonstrations: Path, tmp_path:
         values = file["data/demo_0/states"][()]
         del file["data/demo_0/states"]
         file["data/demo_0/states"] = values[:, :-2]
-    recording = recorded.load(copy)
+    recording = load_recording(copy)
     with pytest.raises(InputError, match="30 numbers; in this simulator Lift has 32"):
-        recorded.start_of(recording, recording.episodes[0], make_engine(recording.spec))
+        start_of(recording, recording.episodes[0], make_engine(recording.spec))
 
 
 @pytest.mark.parametrize("words", [(), ("data=a", "results=b"), ("data=absent.hdf5",)])
@@ -101,11 +101,11 @@ def test_bad_input(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -
 def followed(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """(largest distance from the recorded places (px), best coverage) of each episode of a recording, replayed."""
     pytest.importorskip("gym_pusht", reason="the pusht extra is not installed")
-    recording = recorded.load(path)
+    recording = load_recording(path)
     engine = make_engine(recording.spec)
     off, coverage = [], []
     for episode in recording.episodes:
-        start = recorded.start_of(recording, episode, engine)
+        start = start_of(recording, episode, engine)
         engine.reset_to(start)
         chunk = engine.run(episode.actions, until_success=False)
         places = np.concatenate([chunk.observations["agent_pos"], chunk.observations["block_pos"]], axis=1)
