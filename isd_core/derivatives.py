@@ -5,9 +5,10 @@ The Eulerian residual takes the direction (v, 1, 0), the Lagrangian one (0, 0, 1
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ from isd_core.flow_map import expand
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.support.errors import InputError
 
-PRECISIONS = ("float32", "tf32", "autocast")
+TF32 = "tf32"
+PRECISIONS = ("float32", TF32, "autocast")
 
 
 class Derivative(Protocol):
@@ -77,13 +79,33 @@ class ExactJVP:
         return dF
 
 
-def use_tf32(allowed: bool) -> None:
-    """Whether a GPU may round the factors of float32 products to 10 bits, in the whole process.
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Inside, a GPU may (or may not) round the factors of float32 products to 10 bits; afterwards it is as it was.
 
-    torch's own default is yes for convolutions and no for matrices.
+    torch's own default is yes for convolutions and no for matrices. The choice is the process's, not the thread's.
     """
-    torch.backends.cudnn.allow_tf32 = allowed
-    torch.backends.cuda.matmul.allow_tf32 = allowed
+    before = [operator.fp32_precision for operator in _operators()]
+    _set_precisions([TF32 if allowed else "ieee"] * len(before))
+    try:
+        yield
+    finally:
+        _set_precisions(before)
+
+
+def _operators() -> tuple[Any, ...]:
+    """What torch keeps a precision for on a GPU: products of matrices, convolutions, recurrent layers."""
+    cudnn: Any = torch.backends.cudnn
+    return torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn
+
+
+def _set_precisions(precisions: Sequence[str]) -> None:
+    # torch keeps the choice twice, in older flags and under newer names, and refuses to read flags that contradict the
+    # names: the flags are set first, since they write some of the names, and then the names one by one
+    torch.backends.cuda.matmul.allow_tf32 = precisions[0] == TF32
+    torch.backends.cudnn.allow_tf32 = precisions[1] == TF32
+    for operator, precision in zip(_operators(), precisions, strict=True):
+        operator.fp32_precision = precision
 
 
 @dataclass(frozen=True)
@@ -91,9 +113,9 @@ class CentralDifference:
     """(F(+h) - F(-h)) / 2h from one call of 2B rows, h = eps in path time (times t on the variance-exploding path).
 
     The two passes are a difference of nearly equal numbers. precision, whatever the training's: `float32`, which on a
-    GPU needs `follow_precision` (with TF32 the derivative of the 66M U-Net errs by a quarter instead of a thousandth,
-    measured on an H100); `tf32`, a third of the time there, with eps near 0.05 (an error of 3 %); `autocast`, the
-    training's own (bfloat16 then needs eps near 0.02). t + h and t - h are not clamped to the path.
+    GPU needs `matmul_precision` around the step (with TF32 the derivative of the 66M U-Net errs by a quarter instead of
+    a thousandth, measured on an H100); `tf32`, a third of the time there, with eps near 0.05 (an error of 3 %);
+    `autocast`, the training's own (bfloat16 then needs eps near 0.02). t + h and t - h are not clamped to the path.
     """
 
     eps: float = 0.005
@@ -128,7 +150,8 @@ class CentralDifference:
         return (plus - minus) / (2 * expand(h, x))
 
 
-def follow_precision(derivative: Derivative | None) -> None:
-    """Decides about TF32 as a derivative's passes need it; what takes no differences, or in autocast, leaves it."""
+def matmul_precision(derivative: Derivative | None) -> AbstractContextManager[None]:
+    """For a step: TF32 as a derivative's passes need it; what takes no differences, or in autocast, leaves it alone."""
     if isinstance(derivative, CentralDifference) and derivative.precision != "autocast":
-        use_tf32(derivative.precision == "tf32")
+        return tf32(derivative.precision == TF32)
+    return nullcontext()

@@ -73,7 +73,7 @@ class Learned(nn.Module):
     def __init__(self, frequencies: int = 32) -> None:
         super().__init__()
         self.frequencies = frequencies
-        self.w = nn.Linear(frequencies, 1, bias=False)
+        self.w = nn.utils.skip_init(nn.Linear, frequencies, 1, bias=False)  # zeros: nothing is drawn
         nn.init.zeros_(self.w.weight)
 
     def forward(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:

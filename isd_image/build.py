@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from isd_core.sampling import with_guidance, with_inputs
@@ -39,6 +38,7 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
 def build_model(config: Mapping[str, Any], data: ImageData) -> ImageModel:
     """A model to train on `data`. Its first weights depend on `config["seed"]` alone.
 
+    torch's own random numbers go on as if nothing had been drawn.
     Raises `InputError` when the data's shape or classes are not those of the config.
     """
     expected = config["data"]
@@ -52,8 +52,8 @@ def build_model(config: Mapping[str, Any], data: ImageData) -> ImageModel:
         raise InputError(
             "The data has no labels, so guidance has nothing to leave out: add guidance=none or choose other data."
         )
-    torch.manual_seed(seeds.derive(config["seed"], "initial weights"))
-    network = build_network(config)
+    with seeds.forked(seeds.derive(config["seed"], "initial weights")):
+        network = build_network(config)
     return ImageModel(network, ChannelNormaliser(*data.statistics()), data.draw)
 
 
@@ -88,7 +88,9 @@ def load_generator(
             f"weights={weights} is unknown in {saved.path}; known: {', '.join(known)} (model: the last weights)."
         )
     state = saved.tensors(weights)
-    model = ImageModel(build_network(config), _normaliser(state, saved.path))
+    with seeds.forked():
+        network = build_network(config)
+    model = ImageModel(network, _normaliser(state, saved.path))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -96,11 +98,12 @@ def load_generator(
     guided = with_guidance(instantiate(config["sampler"]), cfg_scale, instantiate(config["guidance"]))
     sampler = with_inputs(guided, inputs or {}, model.net)
     data, chosen = config["data"], pick_device(device)
-    codec = config["codec"] | ({} if codec_source is None else {"source": codec_source})
+    with seeds.forked():
+        codec = instantiate(config["codec"] | ({} if codec_source is None else {"source": codec_source}))
     return Generator(
         model.to(chosen).eval(),
         sampler,
-        instantiate(codec).to(chosen),
+        codec.to(chosen),
         shape=(data["channels"], data["size"], data["size"]),
         classes=data["classes"],
     )

@@ -29,12 +29,13 @@ STATISTICS = tuple(f"normaliser.{part}.{name}" for part in ("observation", "acti
 def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
     """The policy that `config` describes (network, encoder, path, sampler, actions, horizons, schema).
 
-    Its first weights depend on `config["seed"]` alone.
+    Its first weights depend on `config["seed"]` alone; torch's own random numbers go on as if nothing had been drawn.
     """
-    torch.manual_seed(seeds.derive(config["seed"], "initial weights"))
-    encoder = build_encoder(config)
+    with seeds.forked(seeds.derive(config["seed"], "initial weights")):
+        encoder = build_encoder(config)
+        network = build_network(config, encoder.size)
     return Policy(
-        build_network(config, encoder.size),
+        network,
         normaliser,
         instantiate(config["sampler"]),
         Horizons(**config["horizons"]),

@@ -56,6 +56,32 @@ def processes():
 
 
 @pytest.fixture
+def global_state():
+    """global_state(): what a call of the library leaves as it was, as one comparable value."""
+    import random
+    import signal
+
+    import numpy as np
+    import torch
+
+    def state() -> dict[str, Any]:
+        matrices, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+        return {
+            "torch's random numbers": torch.get_rng_state().numpy().tobytes(),
+            "NumPy's random numbers": repr(np.random.get_state(legacy=False)),
+            "Python's random numbers": random.getstate(),
+            "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
+            "TF32": (matrices.allow_tf32, convolutions.allow_tf32, torch.get_float32_matmul_precision()),
+            "TF32 by its newer names": (matrices.fp32_precision, convolutions.conv.fp32_precision),
+            "signal handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+            "default dtype and device": (torch.get_default_dtype(), torch.get_default_device()),
+            "gradients": (torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")),
+        }
+
+    return state
+
+
+@pytest.fixture
 def assert_derivative_compiles():
     """assert_derivative_compiles(net, derivative, x, t, s, cond): a loss with a network's derivative in it, compiled in
     one graph with its backward pass, has the eager loss and the eager gradient of every parameter."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,3 +29,23 @@ def torch_rng(seed: int, purpose: str, *index: int, device: str | torch.device =
     import torch
 
     return torch.Generator(device=device).manual_seed(derive(seed, purpose, *index))
+
+
+@contextmanager
+def forked(seed: int | None = None, device: torch.device | None = None) -> Iterator[None]:
+    """For what draws from torch's global generators, such as dropout and fresh weights: they are put back afterwards.
+
+    Inside, those of the CPU and of `device` (default: torch's own default device) start at `seed`, or go on where they
+    are if it is None. They belong to the process: threads that draw from them at the same time disturb each other.
+    """
+    import torch
+
+    device = torch.get_default_device() if device is None else device
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        if seed is not None:
+            torch.random.default_generator.manual_seed(seed)
+            for gpu in gpus:  # and no other one: `torch.manual_seed` would reseed all of them
+                with torch.cuda.device(gpu):
+                    torch.cuda.manual_seed(seed)
+        yield

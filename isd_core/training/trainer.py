@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from isd_core.derivatives import follow_precision
+from isd_core.derivatives import matmul_precision
 from isd_core.network import Trainable, VelocityNet
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.support import seeds
@@ -104,7 +105,7 @@ class LossModule(nn.Module):
 
     keep_casts: cast the weights to the type of `autocast` once for all passes. Off for divided weights: their gradients
     are reduced after the pass that they were gathered for, and those of a cast from an earlier pass come too late.
-    An objective with differences decides about TF32 for the whole process (`follow_precision`).
+    Its passes run in `precision`, which is the derivative's say about TF32.
     """
 
     def __init__(
@@ -115,7 +116,10 @@ class LossModule(nn.Module):
         weighting = getattr(objective, "weighting", None)
         self.weighting = weighting if isinstance(weighting, nn.Module) else None
         self._loss = objective.loss
-        follow_precision(getattr(objective, "derivative", None))
+
+    def precision(self) -> AbstractContextManager[None]:
+        """What TF32 is set to in a step."""
+        return matmul_precision(getattr(self.objective, "derivative", None))
 
     def compile_step(self, reduce_overhead: bool) -> None:
         """Compiles the step behind its draw: all passes of the network, the derivative among them, with their
@@ -215,6 +219,10 @@ class Trainer:
 
     def train_step(self) -> tuple[LossOut, Tensor]:
         """One optimiser step; a bad gradient changes nothing. Returns the loss and the unclipped gradient norm."""
+        with self.loss.precision():
+            return self._step()
+
+    def _step(self) -> tuple[LossOut, Tensor]:
         outs = [self._backward(part) for part in range(self.cfg.accumulate)]
         out = outs[0] if len(outs) == 1 else _joined(outs)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -244,8 +252,8 @@ class Trainer:
         key = (self.step, part) if part else (self.step,)
         batch = to_device(self._batches(self.step * self.cfg.accumulate + own), self.device)
         rng = seeds.torch_rng(self.seed, "train-noise", *key, device=self.device)
-        torch.manual_seed(seeds.derive(self.seed, "train-dropout", *key))
-        with distributed.averaging(self.parallel, now=own == self.cfg.accumulate - 1):
+        dropout = seeds.forked(seeds.derive(self.seed, "train-dropout", *key), self.device)
+        with dropout, distributed.averaging(self.parallel, now=own == self.cfg.accumulate - 1):
             out: LossOut = self.parallel(batch, rng, self.step)
             (out.loss / self.cfg.accumulate).backward()
         return out
@@ -301,7 +309,9 @@ class Trainer:
             return {}
         rng = seeds.torch_rng(self.seed, "diagnose", self.step, device=self.device)
         batch = to_device(self.dataset.batch(self.indices(self.step)[:ROWS]), self.device)
-        return self.loss.diagnose(batch, rng, self.step)
+        dropout = seeds.forked(seeds.derive(self.seed, "diagnose-dropout", self.step), self.device)
+        with self.loss.precision(), dropout:
+            return self.loss.diagnose(batch, rng, self.step)
 
     def _say(self, lines: Sequence[str]) -> None:
         if self.world.chief:
@@ -363,7 +373,11 @@ def _joined(outs: Sequence[LossOut]) -> LossOut:
 
 
 class _StopOnSignal:
-    """SIGTERM and SIGINT ask the trainer to stop; the former handlers come back afterwards."""
+    """SIGTERM and SIGINT ask the trainer to stop; the former handlers come back afterwards.
+
+    Python lets the main thread alone set handlers: a training in another thread is ended by `Trainer.stop`. A handler
+    that was not set from Python cannot be put back, so it stays.
+    """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -371,7 +385,11 @@ class _StopOnSignal:
         self.trainer = trainer
 
     def __enter__(self) -> None:
-        self._former = {number: signal.signal(number, lambda *_: self.trainer.stop()) for number in self.SIGNALS}
+        self._former = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in self.SIGNALS:
+                if signal.getsignal(number) is not None:
+                    self._former[number] = signal.signal(number, lambda *_: self.trainer.stop())
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._former.items():

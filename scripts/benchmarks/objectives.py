@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isd_core.derivatives import follow_precision
+from isd_core.derivatives import matmul_precision
 from isd_core.network import Cond
 from isd_core.support import files
 from isd_core.support.device import pick_device
@@ -37,7 +37,13 @@ WORDS = (f"trainer.steps={STEPS}",)
 def measure(network: str, objective: str, batch: int, turns: int, device: torch.device) -> dict[str, Any]:
     """Passes, seconds of a step and of its calls made alone; each the median of `turns`, taken in turn."""
     made = _on(device, example(network, objective, batch, WORDS))
-    follow_precision(getattr(made.objective, "derivative", None))  # as the trainer does
+    with matmul_precision(getattr(made.objective, "derivative", None)):  # as the trainer does
+        return _measured(made, network, objective, batch, turns, device)
+
+
+def _measured(
+    made: Example, network: str, objective: str, batch: int, turns: int, device: torch.device
+) -> dict[str, Any]:
     rng = torch.Generator(device).manual_seed(0)
     passes = count_passes(made.objective, made.net, made.x, made.cond, rng, STEPS - 1)
 

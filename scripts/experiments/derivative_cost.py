@@ -25,7 +25,7 @@ if not __package__:  # run as a file: imports start at the repository
 import torch
 from torch import Tensor
 
-from isd_core.derivatives import CentralDifference, Derivative, ExactJVP, use_tf32
+from isd_core.derivatives import CentralDifference, Derivative, ExactJVP, tf32
 from isd_core.network import Cond
 from isd_core.support.device import pick_device
 from scripts.support import command, tables
@@ -66,9 +66,13 @@ class CostCell:
 
 def measure(cell: CostCell, out: Path) -> dict[str, Any]:
     """Error, seconds and memory of the cell; "refused": the first line of the error where torch cannot do it."""
+    with tf32(cell.derivative == TF32):
+        return _measured(cell)
+
+
+def _measured(cell: CostCell) -> dict[str, Any]:
     device, made = pick_device(cell.device), example(cell.network, "isd", cell.batch)
     objective = replace(made.objective, derivative=DERIVATIVES[cell.derivative])
-    use_tf32(cell.derivative == TF32)
     net, x = made.net.to(device), made.x.to(device)
     cond = {key: value.to(device) for key, value in made.cond.items()}
     rng = torch.Generator(device).manual_seed(0)

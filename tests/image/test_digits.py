@@ -182,3 +182,11 @@ def test_a_checkpoint_of_another_kind_is_refused(sample_digits, run_dir, tmp_pat
     checkpoint.save(tmp_path, 1, tensors, {"kind": "policy", "config": saved.config})
     assert sample_digits(tmp_path, tmp_path / "bad.png") == 2
     assert "kind `policy`" in capsys.readouterr().err
+
+
+def test_training_and_sampling_leave_the_process_as_it_was(train_digits, tmp_path, global_state):
+    before = global_state()
+    assert train_digits(tmp_path / "run", 2, "weighting=learned") == 0
+    generator = load_generator(tmp_path / "run", "ema", "cpu")
+    generator(seed=0, indices=[0], labels=[3], nfe=1)
+    assert global_state() == before

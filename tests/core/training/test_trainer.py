@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from isd_core.derivatives import CentralDifference, ExactJVP, use_tf32
 from isd_core.network import Trainable
 from isd_core.networks.mlp import MLP
 from isd_core.objectives.base import Draw, LossOut, Objective
@@ -170,35 +169,6 @@ def test_protected_checkpoints_stay_too(tmp_path):
 def test_bad_trainer_fields_are_named(fields):
     with pytest.raises(InputError, match=next(iter(fields))):
         TrainerConfig(**{"steps": 1, "batch_size": 1} | fields)
-
-
-@pytest.fixture
-def tf32():
-    """torch's switches, all on, and as they were afterwards."""
-    switches = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = [each.allow_tf32 for each in switches]
-    for each in switches:
-        each.allow_tf32 = True
-    yield lambda: [each.allow_tf32 for each in switches]
-    for each, value in zip(switches, before, strict=True):
-        each.allow_tf32 = value
-
-
-@pytest.mark.parametrize(
-    "derivative, kept",
-    [(CentralDifference(), False), (CentralDifference(precision="autocast"), True), (ExactJVP(), True)],
-    ids=["float32", "autocast", "jvp"],
-)
-def test_differences_in_float32_turn_tf32_off(tmp_path, tf32, derivative, kept):
-    """A GPU rounds to 10 bits in TF32; the difference of two nearly equal numbers would be noise."""
-    trainer(tmp_path, Eulerian(Linear(), derivative=derivative))
-    assert tf32() == [kept, kept]
-
-
-def test_differences_in_tf32_turn_it_on_everywhere(tmp_path, tf32):
-    use_tf32(False)
-    trainer(tmp_path, Eulerian(Linear(), derivative=CentralDifference(eps=0.05, precision="tf32")))
-    assert tf32() == [True, True]
 
 
 def test_an_absent_device_is_refused():
