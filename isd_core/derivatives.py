@@ -5,10 +5,11 @@ The Eulerian residual takes the direction (v, 1, 0), the Lagrangian one (0, 0, 1
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +18,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from isd_core.flow_map import expand
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Positive
+from isd_core.support.registry import register, role
 
 TF32 = "tf32"
 PRECISIONS = ("float32", TF32, "autocast")
 
 
-class Derivative(Protocol):
+@role("derivative", "derivatives")
+class Derivative(ABC):
     """A way to differentiate a network along a direction."""
 
+    @abstractmethod
     def along(
         self,
         net: VelocityNet,
@@ -48,8 +53,9 @@ class Derivative(Protocol):
         ...
 
 
+@register("derivative", "jvp")
 @dataclass(frozen=True)
-class ExactJVP:
+class ExactJVP(Derivative):
     """Forward-mode differentiation. Without `graph` it runs under no_grad, so that no tangent graph is kept.
 
     Fused attention has no forward-mode rule: the pass uses the math kernel.
@@ -108,8 +114,9 @@ def _set_precisions(precisions: Sequence[str]) -> None:
         operator.fp32_precision = precision
 
 
+@register("derivative", "difference")
 @dataclass(frozen=True)
-class CentralDifference:
+class CentralDifference(Derivative):
     """(F(+h) - F(-h)) / 2h from one call of 2B rows, h = eps in path time (times t on the variance-exploding path).
 
     The two passes are a difference of nearly equal numbers. precision, whatever the training's: `float32`, which on a
@@ -118,7 +125,7 @@ class CentralDifference:
     `autocast`, the training's own (bfloat16 then needs eps near 0.02). t + h and t - h are not clamped to the path.
     """
 
-    eps: float = 0.005
+    eps: Positive = 0.005
     precision: str = "float32"
 
     def __post_init__(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -14,9 +15,12 @@ from isd_core.flow_map import expand
 from isd_core.network import Cond, VelocityNet
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
+from isd_core.support.fields import NonNegative, Range, Share
+from isd_core.support.registry import register, role
 
 
-class Guidance(Protocol):
+@role("guidance", "guidance")
+class Guidance(ABC):
     """Prepares the conditioning of a batch and gives the flow-matching target.
 
     on_diagonal: it asks for F(x; t, t); inputs: the entries that it adds to the conditioning, for the network to see.
@@ -26,28 +30,31 @@ class Guidance(Protocol):
     inputs: ClassVar[tuple[str, ...]]
 
     @property
+    @abstractmethod
     def learned_null(self) -> Mapping[str, float]:
         """The entries of the conditioning that some rows are trained without, and the values that mean none; empty
         where every row keeps its condition, so that the network never learns F_null.
         """
-        ...
 
     @property
+    @abstractmethod
     def in_weights(self) -> bool:
         """Whether the trained network gives the guided velocity by itself."""
-        ...
 
+    @abstractmethod
     def prepare(self, cond: Cond, rng: Generator, n: int) -> Cond:
         """The conditioning of `n` rows that the networks see in this step; never changes `cond` in place."""
         ...
 
+    @abstractmethod
     def target(self, net: VelocityNet, x_t: Tensor, t: Tensor, v_t: Tensor, cond: Cond) -> Tensor:
         """The target of F(x_t; t, t), [B, ...], without gradient."""
         ...
 
 
+@register("guidance", "none")
 @dataclass(frozen=True)
-class NoGuidance:
+class NoGuidance(Guidance):
     """The conditioning as it is; the target is the conditional velocity."""
 
     on_diagonal: ClassVar[bool] = False
@@ -73,8 +80,9 @@ def without(cond: Cond, null: Mapping[str, float]) -> Cond:
     return cond | {key: torch.full_like(cond[key], value) for key, value in null.items()}
 
 
+@register("guidance", "post")
 @dataclass(frozen=True)
-class ConditionDropout:
+class ConditionDropout(Guidance):
     """Rows without condition, so that the network also knows F_null: what guidance at sampling (`PostCFG`) needs.
 
     null: the entries of the conditioning that guidance acts on, and the values that mean none; dropout: the share of
@@ -85,7 +93,7 @@ class ConditionDropout:
     inputs: ClassVar[tuple[str, ...]] = ()
 
     null: dict[str, float]
-    dropout: float = 0.1
+    dropout: Share = 0.1
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout <= 1:
@@ -111,6 +119,7 @@ class ConditionDropout:
             return net(x_t, t, t, without(cond, self.null))
 
 
+@register("guidance", "pre")
 @dataclass(frozen=True)
 class PreCFG(ConditionDropout):
     """Classifier-free guidance moved into training: the target is F_null + omega (v_t - F_null).
@@ -121,7 +130,7 @@ class PreCFG(ConditionDropout):
 
     on_diagonal: ClassVar[bool] = True
 
-    omega: float = 2.0
+    omega: NonNegative = 2.0
 
     @property
     def in_weights(self) -> bool:
@@ -132,6 +141,7 @@ class PreCFG(ConditionDropout):
         return F_null + self.omega * (v_t - F_null)
 
 
+@register("guidance", "interval")
 @dataclass(frozen=True, kw_only=True)
 class IntervalCFG(ConditionDropout):
     """Pre-CFG whose scale and interval the network is told: omega = exp(U ln omega_max), active for t_min <= t / T <
@@ -145,7 +155,7 @@ class IntervalCFG(ConditionDropout):
     inputs: ClassVar[tuple[str, ...]] = ("omega", "t_min", "t_max")
 
     path: Path
-    omega_max: float = 8.0
+    omega_max: Annotated[float, Range(above=1)] = 8.0
 
     @property
     def in_weights(self) -> bool:

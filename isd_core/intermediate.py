@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from isd_core.curricula import Curriculum
 from isd_core.paths import Path
+from isd_core.support.fields import Count, NonNegative, Positive, Range
+from isd_core.support.registry import register, role
 from isd_core.times import KarrasGrid
 
 
@@ -26,30 +29,35 @@ class Way(NamedTuple):
     direct: bool = False
 
 
-class Between(Protocol):
+@role("intermediate", "intermediate_times")
+class Between(ABC):
     """Gives the way from t to s, both [n]."""
 
+    @abstractmethod
     def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way: ...
 
 
+@register("intermediate", "midpoint")
 @dataclass(frozen=True)
-class Midpoint:
+class Midpoint(Between):
     """u = (t + s) / 2."""
 
     def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
         return Way((t + s) / 2)
 
 
+@register("intermediate", "uniform")
 @dataclass(frozen=True)
-class UniformBetween:
+class UniformBetween(Between):
     """u uniform on [s, t]."""
 
     def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
         return Way(s + (t - s) * torch.rand(t.shape, generator=rng, device=rng.device, dtype=t.dtype))
 
 
+@register("intermediate", "fraction")
 @dataclass(frozen=True)
-class Fraction:
+class Fraction(Between):
     """u = t - alpha (t - s), weight 1 / alpha: alpha-Flow (arXiv 2510.20771); alpha -> 0 is MeanFlow."""
 
     alpha: Curriculum
@@ -61,8 +69,9 @@ class Fraction:
         return Way(t - alpha * (t - s), torch.full_like(t, 1 / alpha))
 
 
+@register("intermediate", "previous_on_grid")
 @dataclass(frozen=True)
-class PreviousOnGrid:
+class PreviousOnGrid(Between):
     """The grid point below t, weight 1 / (t - u): improved consistency training (arXiv 2310.14189)."""
 
     grid: KarrasGrid
@@ -74,18 +83,19 @@ class PreviousOnGrid:
         return Way(u, inverse_length(t, u) if self.weighted else None, direct=len(points) == 2)
 
 
+@register("intermediate", "easy_ratio")
 @dataclass(frozen=True)
-class EasyRatio:
+class EasyRatio(Between):
     """u = t (1 - n(t) / q^stage), n(t) = 1 + k sigmoid(-b t), weight 1 / (t - u); `stages` equal parts of the run.
 
     ECT (arXiv 2406.14548, eq. 16): the first stage has u = s, plain denoising; then u approaches t.
     """
 
-    steps: int
-    stages: int = 8
-    q: float = 2.0
-    k: float = 8.0
-    b: float = 1.0
+    steps: Count
+    stages: Count = 8
+    q: Annotated[float, Range(above=1)] = 2.0
+    k: NonNegative = 8.0
+    b: Positive = 1.0
 
     def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
         stage = step * self.stages // self.steps

@@ -9,6 +9,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from isd_core.support.registry import declare_role
+
+GIVEN = ("action_size", "condition_size", "horizon", "channels", "size", "classes", "clock")  # what the heads know
+declare_role("network", "networks", nn.Module, GIVEN)
+declare_role("parametrisation", "parametrisations", nn.Module, ("net", "path"))
+
 Cond = dict[str, Tensor]
 Call = tuple[Tensor, Tensor, Tensor, Cond]
 

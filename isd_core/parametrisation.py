@@ -9,13 +9,16 @@ from isd_core.flow_map import expand
 from isd_core.network import Cond
 from isd_core.paths import Path, VarianceExploding
 from isd_core.support.errors import InputError
+from isd_core.support.registry import register
 
 
+@register("parametrisation", "plain")
 def plain(net: nn.Module, path: Path) -> nn.Module:
     """G is F itself."""
     return net
 
 
+@register("parametrisation", "edm")
 class EDM(nn.Module):
     """The EDM form with its boundary f(x; s, s) = x, on the variance-exploding path (arXiv 2303.01469, 2206.00364).
 

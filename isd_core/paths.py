@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Positive
+from isd_core.support.registry import register, role
 
 NU_TOLERANCE = 1e-6
 
@@ -29,6 +31,7 @@ class Coefficients(NamedTuple):
     dd_sigma: Tensor
 
 
+@role("path", "paths")
 @dataclass(frozen=True)
 class Path(ABC):
     """A Gaussian path. Subclasses give `T`, `coefficients` and, where time is not in [0, 1] by nature, `clock`.
@@ -92,6 +95,7 @@ class Path(ABC):
         return torch.linspace(self.T, self.end, nfe + 1, dtype=torch.float64)
 
 
+@register("path", "linear")
 @dataclass(frozen=True)
 class Linear(Path):
     """x_t = (1 - t) x + t z (rectified flow, arXiv 2209.03003); T = 1, nu = 1."""
@@ -108,6 +112,7 @@ class Linear(Path):
         return ratio / (1 + ratio)
 
 
+@register("path", "trigonometric")
 @dataclass(frozen=True)
 class Trigonometric(Path):
     """x_t = cos(t) x + sin(t) z (TrigFlow, arXiv 2410.11081); T = pi/2, nu = 1."""
@@ -124,13 +129,14 @@ class Trigonometric(Path):
         return torch.atan(ratio)
 
 
+@register("path", "variance_exploding")
 @dataclass(frozen=True)
 class VarianceExploding(Path):
     """x_t = x + t z (EDM, arXiv 2206.00364); T = sigma_max, nu = 1. Steps are spaced by EDM's rho rule (eq. 5)."""
 
-    sigma_min: float = 0.002
-    sigma_max: float = 80.0
-    rho: float = 7.0
+    sigma_min: Positive = 0.002
+    sigma_max: Positive = 80.0
+    rho: Positive = 7.0
 
     @property
     def T(self) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,14 @@ from isd_core.guidance import Guidance, without
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
+from isd_core.support.registry import register, role
 
 
-class Sampler(Protocol):
+@role("sampler", "samplers")
+class Sampler(ABC):
     """Turns standard noise z [B, ...] into data [B, ...] with `nfe` calls of the network."""
 
+    @abstractmethod
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor: ...
 
 
@@ -50,8 +53,9 @@ def sample(net: VelocityNet, flow_map: FlowMap, x: Tensor, times: Tensor, cond: 
     return x
 
 
+@register("sampler", "flow_map")
 @dataclass(frozen=True)
-class FlowMapSampler:
+class FlowMapSampler(Sampler):
     """`nfe` jumps of the flow map over the path's own times, from sigma(T) z."""
 
     path: Path
@@ -60,8 +64,9 @@ class FlowMapSampler:
         return sample(net, FlowMap(self.path), self.path.prior(z), self.path.times(check_nfe(nfe)), cond)
 
 
+@register("sampler", "diagonal")
 @dataclass(frozen=True)
-class DiagonalSampler:
+class DiagonalSampler(Sampler):
     """`nfe` Euler steps of the probability-flow ODE along the network's diagonal, in the path's own geometry."""
 
     path: Path
@@ -71,8 +76,9 @@ class DiagonalSampler:
         return sample(diagonal, FlowMap(self.path), self.path.prior(z), self.path.times(check_nfe(nfe)), cond)
 
 
+@register("sampler", "consistency")
 @dataclass(frozen=True)
-class ConsistencySampler:
+class ConsistencySampler(Sampler):
     """Multistep consistency sampling: jump to the data, add noise, jump again (arXiv 2303.01469, algorithm 1)."""
 
     path: Path
@@ -93,7 +99,7 @@ class ConsistencySampler:
 
 
 @dataclass(frozen=True)
-class PostCFG:
+class PostCFG(Sampler):
     """Guidance at sampling, F_null + scale (F - F_null): two network calls a step, batched as one.
 
     On top of a network trained with Pre-CFG the two scales multiply, which over-saturates: it is for networks trained
@@ -113,7 +119,7 @@ class PostCFG:
 
 
 @dataclass(frozen=True)
-class ConditionedSampler:
+class ConditionedSampler(Sampler):
     """A sampler whose network gets further conditions, the same for every row, such as the guidance interval."""
 
     sampler: Sampler

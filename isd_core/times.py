@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -12,8 +12,11 @@ from torch import Generator, Tensor
 from isd_core.curricula import Curriculum
 from isd_core.paths import Path, VarianceExploding
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Positive, Range, Real
+from isd_core.support.registry import register, role
 
 
+@role("times", "times")
 class TimeLaw(ABC):
     """A law of (t, s).
 
@@ -51,14 +54,15 @@ def _positive(name: str, **values: float) -> None:
             raise InputError(f"{name}.{key} must be positive, not {value}.")
 
 
+@register("times", "beta_pair")
 @dataclass(frozen=True)
 class BetaPair(TimeLaw):
     """t, s = max, min of two Beta(a, b) draws times T: the time relaxation s < t (arXiv 2601.22679)."""
 
     proportional: ClassVar[bool] = True
 
-    a: float = 0.8
-    b: float = 1.0
+    a: Positive = 0.8
+    b: Positive = 1.0
 
     def __post_init__(self) -> None:
         _positive("BetaPair", a=self.a, b=self.b)
@@ -68,6 +72,7 @@ class BetaPair(TimeLaw):
         return torch.maximum(u, v), torch.minimum(u, v)
 
 
+@register("times", "fixed_end")
 @dataclass(frozen=True)
 class FixedEnd(TimeLaw):
     """t from Beta(a, b) times T, s = 0: every jump goes to the data, as in consistency training."""
@@ -75,8 +80,8 @@ class FixedEnd(TimeLaw):
     proportional: ClassVar[bool] = True
     fixed_end: ClassVar[bool] = True
 
-    a: float = 0.8
-    b: float = 1.0
+    a: Positive = 0.8
+    b: Positive = 1.0
 
     def __post_init__(self) -> None:
         _positive("FixedEnd", a=self.a, b=self.b)
@@ -86,14 +91,15 @@ class FixedEnd(TimeLaw):
         return t, torch.zeros_like(t)
 
 
+@register("times", "diagonal")
 @dataclass(frozen=True)
 class Diagonal(TimeLaw):
     """s = t from Beta(a, b) times T: flow matching alone."""
 
     proportional: ClassVar[bool] = True
 
-    a: float = 1.0
-    b: float = 1.0
+    a: Positive = 1.0
+    b: Positive = 1.0
 
     def __post_init__(self) -> None:
         _positive("Diagonal", a=self.a, b=self.b)
@@ -103,14 +109,15 @@ class Diagonal(TimeLaw):
         return t, t
 
 
+@register("times", "logit_normal_pair")
 @dataclass(frozen=True)
 class LogitNormalPair(TimeLaw):
     """t, s = max, min of two logit-normal draws times T (MeanFlow, arXiv 2505.13447: mean -0.4, std 1)."""
 
     proportional: ClassVar[bool] = True
 
-    mean: float = -0.4
-    std: float = 1.0
+    mean: Real = -0.4
+    std: Positive = 1.0
 
     def __post_init__(self) -> None:
         _positive("LogitNormalPair", std=self.std)
@@ -121,6 +128,7 @@ class LogitNormalPair(TimeLaw):
         return torch.maximum(u, v), torch.minimum(u, v)
 
 
+@register("times", "log_normal")
 @dataclass(frozen=True)
 class LogNormal(TimeLaw):
     """ln of the noise-to-signal ratio normal, s = the path's end (EDM's and iCT's law; sCM's on the trigonometric
@@ -132,8 +140,8 @@ class LogNormal(TimeLaw):
 
     fixed_end: ClassVar[bool] = True
 
-    mean: float = -1.1
-    std: float = 2.0
+    mean: Real = -1.1
+    std: Positive = 2.0
 
     def __post_init__(self) -> None:
         _positive("LogNormal", std=self.std)
@@ -144,12 +152,13 @@ class LogNormal(TimeLaw):
         return t, torch.full_like(t, path.end)
 
 
+@register("times", "log_normal_pair")
 @dataclass(frozen=True)
 class LogNormalPair(TimeLaw):
     """t, s = max, min of two times whose noise-to-signal ratios are lognormal: the time relaxation on any path."""
 
-    mean: float = -1.1
-    std: float = 2.0
+    mean: Real = -1.1
+    std: Positive = 2.0
 
     def __post_init__(self) -> None:
         _positive("LogNormalPair", std=self.std)
@@ -160,13 +169,14 @@ class LogNormalPair(TimeLaw):
         return torch.maximum(u, v), torch.minimum(u, v)
 
 
+@register("times", "dyadic")
 @dataclass(frozen=True)
 class Dyadic(TimeLaw):
     """Jumps of length T 2^-k, k = 0 ... levels, starting at multiples of their length (shortcut, arXiv 2410.12557)."""
 
     proportional: ClassVar[bool] = True
 
-    levels: int = 7
+    levels: Annotated[int, Range(least=0, most=60)] = 7
 
     def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
         count = 2 ** torch.randint(self.levels + 1, (n,), generator=rng, device=rng.device)
@@ -174,12 +184,14 @@ class Dyadic(TimeLaw):
         return path.T * k / count, path.T * (k - 1) / count
 
 
+@register("grid", "karras")
+@role("grid", "grids")
 @dataclass(frozen=True)
 class KarrasGrid:
     """N(k) times between the path's end and T, (end^(1/rho) + i/(N-1) (T^(1/rho) - end^(1/rho)))^rho (EDM)."""
 
     size: Curriculum
-    rho: float = 7.0
+    rho: Positive = 7.0
 
     def points(self, path: Path, step: int, like: Tensor) -> Tensor:
         """[N] increasing times in `like`'s dtype and device."""
@@ -191,6 +203,7 @@ class KarrasGrid:
         return points.to(like)
 
 
+@register("times", "log_normal_on_grid")
 @dataclass(frozen=True)
 class LogNormalOnGrid(TimeLaw):
     """t = sigma_{n+1} of a grid, n drawn with the mass that a lognormal gives [sigma_n, sigma_{n+1}]; s = the path's
@@ -202,8 +215,8 @@ class LogNormalOnGrid(TimeLaw):
     fixed_end: ClassVar[bool] = True
 
     grid: KarrasGrid
-    mean: float = -1.1
-    std: float = 2.0
+    mean: Real = -1.1
+    std: Positive = 2.0
 
     def probabilities(self, points: Tensor) -> Tensor:
         """[N - 1] probabilities of the intervals between the grid's points."""
@@ -218,6 +231,7 @@ class LogNormalOnGrid(TimeLaw):
         return t, torch.full_like(t, path.end)
 
 
+@register("times", "uniform_on_grid")
 @dataclass(frozen=True)
 class UniformOnGrid(TimeLaw):
     """t uniform on the grid's points above its first, s = the path's end (consistency models, arXiv 2303.01469)."""

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Points
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate, locate
-from isd_core.training.checkpoint import load
+from isd_core.support.registry import build, register, role
+from isd_core.training.checkpoint import NETWORK_OF, load
 
 
-class Velocity(Protocol):
+@role("velocity", "velocities")
+class Velocity(ABC):
     """A source of velocities at the drawn points and at points on the way, [n, ...], without gradient."""
 
     own: bool  # whether it is the network's own diagonal
 
+    @abstractmethod
     def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
         """The velocity at (x_t, t); F_tt is F(x_t; t, t) for sources that are the network's own."""
         ...
 
+    @abstractmethod
     def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """The velocity at any (x, t)."""
         ...
 
 
+@register("velocity", "conditional")
 @dataclass(frozen=True)
-class Conditional:
+class Conditional(Velocity):
     """v_t = alpha' x + sigma' z, guided if the objective is: known at the drawn points alone."""
 
     own = False
@@ -43,8 +47,9 @@ class Conditional:
         raise TypeError("the conditional velocity is known at the drawn points alone")
 
 
+@register("velocity", "own_diagonal")
 @dataclass(frozen=True)
-class OwnDiagonal:
+class OwnDiagonal(Velocity):
     """sg F(x; t, t): self-distillation."""
 
     own = True
@@ -59,7 +64,7 @@ class OwnDiagonal:
 
 
 @dataclass(frozen=True)
-class Teacher:
+class Teacher(Velocity):
     """The diagonal of another network, frozen: distillation."""
 
     net: VelocityNet
@@ -74,16 +79,14 @@ class Teacher:
             return self.net(x, t, t, cond)
 
 
+@register("velocity", "teacher")
 def teacher(checkpoint: str, path: Path) -> Teacher:
-    """The teacher in a checkpoint of either head (its EMA weights), which must have been trained on the same path.
-
-    The network of a checkpoint of kind K is built by `isd_K.build.build_network(config)`.
-    """
+    """The teacher in a checkpoint of either head (its EMA weights), which must have been trained on the same path."""
     saved = load(checkpoint)
-    trained_on = instantiate(saved.config["path"])
+    trained_on = build("path", saved.config["path"])
     if trained_on != path:
         raise InputError(f"The teacher {saved.path} was trained on {trained_on}, this run is on {path}: use one path.")
-    net: nn.Module = locate(f"isd_{saved.meta['kind']}.build.build_network")(saved.config)
+    net = NETWORK_OF[saved.meta["kind"]](saved.config)
     weights = saved.tensors("ema")
     if any(key.startswith("encoder.") for key in weights):
         raise InputError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,21 @@ from torch import Tensor, nn
 from isd_core.networks.embedding import fourier
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Count, NonNegative, Positive, Size
+from isd_core.support.registry import register, role
 
 
-class Discrepancy(Protocol):
+@role("discrepancy", "discrepancies")
+class Discrepancy(ABC):
     """[B, ...] prediction and target to a [B] discrepancy."""
 
+    @abstractmethod
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor: ...
 
 
+@register("discrepancy", "mse")
 @dataclass(frozen=True)
-class MSE:
+class MSE(Discrepancy):
     """The mean over elements of the squared error, computed in float32 or wider."""
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -28,49 +33,55 @@ class MSE:
         return (prediction.to(dtype) - target.to(dtype)).square().flatten(1).mean(1)
 
 
-class Weighting(Protocol):
+@role("weighting", "weightings")
+class Weighting(ABC):
     """[B] summed terms at times t [B] to the [B] weighted loss."""
 
+    @abstractmethod
     def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor: ...
 
 
+@register("weighting", "uniform")
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Weighting):
     """Every sample counts alike."""
 
     def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
         return loss
 
 
+@register("weighting", "adaptive")
 @dataclass(frozen=True)
-class Adaptive:
+class Adaptive(Weighting):
     """l / sg(l + eta)^p (MeanFlow, arXiv 2505.13447, eq. 22); eta is in units of the mean over elements.
 
     p = 1 is not mean-seeking sample by sample: it biases problems of few dimensions. Use it for latents.
     """
 
-    p: float = 1.0
-    eta: float = 0.01
+    p: NonNegative = 1.0
+    eta: Positive = 0.01
 
     def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
         return loss / (loss.detach() + self.eta) ** self.p
 
 
+@register("weighting", "cosine")
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(Weighting):
     """cos(pi t / (2 T)): less weight to noise (the larger recipe of arXiv 2601.22679)."""
 
     def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
         return torch.cos(torch.pi / 2 * t / path.T) * loss
 
 
-class Learned(nn.Module):
+@register("weighting", "learned")
+class Learned(nn.Module, Weighting):
     """exp(-w(t)) l + w(t) with a small network w of t: the uncertainty weighting of EDM2 (arXiv 2312.02696, eq. 21).
 
     Its parameters are trained and saved with the model's.
     """
 
-    def __init__(self, frequencies: int = 32) -> None:
+    def __init__(self, frequencies: Size = 32) -> None:
         super().__init__()
         self.frequencies = frequencies
         self.w = nn.utils.skip_init(nn.Linear, frequencies, 1, bias=False)  # zeros: nothing is drawn
@@ -81,15 +92,16 @@ class Learned(nn.Module):
         return loss * torch.exp(-w) + w
 
 
+@register("discrepancy", "pseudo_huber")
 @dataclass(frozen=True)
-class PseudoHuber:
+class PseudoHuber(Discrepancy):
     """sqrt(|e|^2 + c^2) - c of a sample's error e (arXiv 2310.14189, eq. 7).
 
     norm="sum": |e| is the L2 norm over the d elements and c grows with sqrt(d) (iCT: c = 0.00054 sqrt(d));
     norm="mean": |e|^2 is the mean over elements (the larger iSD recipe: c = 5).
     """
 
-    c: float = 0.00054
+    c: Positive = 0.00054
     norm: str = "sum"
 
     def __post_init__(self) -> None:
@@ -101,11 +113,12 @@ class PseudoHuber:
         return value * prediction[0].numel() ** 0.5 if self.norm == "sum" else value
 
 
+@register("discrepancy", "mse_plus_cosine")
 @dataclass(frozen=True)
-class MSEPlusCosine:
+class MSEPlusCosine(Discrepancy):
     """The mean squared error plus 1 - the cosine similarity over the channel axis, averaged over the others."""
 
-    axis: int = 1
+    axis: Count = 1
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         similarity = torch.cosine_similarity(prediction.float(), target.float(), dim=self.axis)

@@ -8,31 +8,37 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from isd_core import parametrisation, sampling
 from isd_core.sampling import with_guidance, with_inputs
 from isd_core.support import seeds
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.training import checkpoint
+from isd_image import codecs, networks, optimizer, released
 from isd_image.data import ImageData
 from isd_image.generate import Generator
 from isd_image.model import ChannelNormaliser, ImageModel
 
 KIND = "image"
+MEMBERS = (parametrisation, sampling, codecs, networks, optimizer, released)
+"""Imported so that what a config names is registered."""
 
 
 def build_network(config: Mapping[str, Any]) -> nn.Module:
     """The network that `config` describes (network, path, and the sizes of data), with fresh weights."""
     data = config["data"]
-    path = instantiate(config["path"])
-    net = instantiate(
+    path = build("path", config["path"])
+    net = build(
+        "network",
         config["network"],
         channels=data["channels"],
         size=data["size"],
         classes=data["classes"],
         clock=path.clock,
     )
-    return instantiate(config["parametrisation"], net=net, path=path)
+    network: nn.Module = build("parametrisation", config["parametrisation"], net=net, path=path)
+    return network
 
 
 def build_model(config: Mapping[str, Any], data: ImageData) -> ImageModel:
@@ -95,11 +101,11 @@ def load_generator(
         model.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
-    guided = with_guidance(instantiate(config["sampler"]), cfg_scale, instantiate(config["guidance"]))
+    guided = with_guidance(build("sampler", config["sampler"]), cfg_scale, build("guidance", config["guidance"]))
     sampler = with_inputs(guided, inputs or {}, model.net)
     data, chosen = config["data"], pick_device(device)
     with seeds.forked():
-        codec = instantiate(config["codec"] | ({} if codec_source is None else {"source": codec_source}))
+        codec = build("codec", config["codec"] | ({} if codec_source is None else {"source": codec_source}))
     return Generator(
         model.to(chosen).eval(),
         sampler,
@@ -113,3 +119,6 @@ def _normaliser(state: Mapping[str, Tensor], path: Path) -> ChannelNormaliser:
     if not {"normaliser.mean", "normaliser.std"} <= state.keys():
         raise InputError(f"The checkpoint {path} has no latent statistics (normaliser.mean, normaliser.std).")
     return ChannelNormaliser(state["normaliser.mean"], state["normaliser.std"])
+
+
+checkpoint.NETWORK_OF[KIND] = build_network

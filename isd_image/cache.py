@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from isd_core.support import files
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_image.data import crop
 from isd_image.data.raw import Entries, open_images
 from isd_image.data.shards import FORMAT, INDEX, ShardNotes, check_plan, shard_path, statistics
@@ -45,7 +45,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def _plan(config: EncodeConfig, raw: Entries) -> dict[str, Any]:
-    codec = instantiate(config.codec)
+    codec = build("codec", config.codec)
     return {
         "format": FORMAT,
         "source": {"images": raw.source, "count": len(raw), "sha256": raw.digest()},

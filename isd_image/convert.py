@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from isd_core.support import files
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_core.training.optimizer import optimizer_tensors
 from isd_image.build import KIND, build_network
@@ -45,7 +45,7 @@ def main(cfg: DictConfig) -> None:
     for name in ("model", "ema"):
         model.net.load_state_dict(convert(weights_of(released, name, source), model.net))
         groups[name] = {key: value.clone() for key, value in model.state_dict().items()}
-    tensors, layout = optimizer_tensors(instantiate(config["trainer"]["optimizer"]).build(model))
+    tensors, layout = optimizer_tensors(build("optimizer", config["trainer"]["optimizer"]).build(model))
     meta = {
         "kind": KIND,
         "seed": config["seed"],
@@ -82,8 +82,8 @@ def _normaliser(scale: float | None, statistics: str | None, channels: int) -> C
 
 def _mix_clocks(config: dict[str, Any]) -> None:
     """Training goes on with the released code's derivative (see `MixedClock`)."""
-    rate = instantiate(config["path"]).T
-    mixed = {"_target_": "isd_image.released.MixedClock", "inner": config["derivative"], "rate": rate}
+    rate = build("path", config["path"]).T
+    mixed = {"type": "released_clock", "inner": config["derivative"], "rate": rate}
     config["derivative"] = mixed
     config["objective"]["derivative"] = mixed
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
 from isd_core.support.progress import Progress
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_image.codecs import Codec
 from isd_image.data.crop import centre_crop, to_tensor
 from isd_image.data.raw import RawImages, decode, open_images
@@ -151,7 +151,7 @@ def _sums(mean: Tensor, std: Tensor | None) -> Tensor:
 def make_encoder(config: EncodeConfig, device: str) -> Callable[[int], ShardNotes]:
     """A worker that encodes shards by number: the codec on its device, and the images."""
     chosen = pick_device(device)
-    return Encoder(config, instantiate(config.codec).to(chosen), open_images(config.images), chosen).shard
+    return Encoder(config, build("codec", config.codec).to(chosen), open_images(config.images), chosen).shard
 
 
 def encode_all(config: EncodeConfig, count: int, processes: int, device: str) -> dict[int, ShardNotes]:

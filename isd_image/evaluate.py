@@ -12,7 +12,7 @@ from torch import Tensor
 from isd_core.support import files
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_image.build import open_checkpoint
 from isd_image.metrics.distances import Gaussian, frechet, inception_score, kernel_distance, precision_recall
@@ -37,7 +37,7 @@ class Sampled(NamedTuple):
 def main(cfg: DictConfig) -> None:
     """Draws samples at each number of evaluations (NFE), or reads some, and compares them with real images."""
     config = resolved(cfg)
-    extractor: Extractor = instantiate(config["extractor"])
+    extractor: Extractor = build("extractor", config["extractor"])
     if config["samples"] is None:
         saved = open_checkpoint(config["checkpoint"]).config
         reference = _reference(config, saved, extractor, *_pixels(saved))
@@ -79,7 +79,7 @@ def _reference(
 ) -> Reference:
     wanted = str(config["reference"])
     if saved is not None and wanted in SPLITS:
-        return of_split(instantiate(saved["data"]["source"]).split(wanted), wanted, extractor)
+        return of_split(build("source", saved["data"]["source"]).split(wanted), wanted, extractor)
     if wanted.endswith(".npz"):
         return load_reference(Path(wanted), extractor)
     return of_folder(wanted, size, channels, extractor)
@@ -136,7 +136,7 @@ def _floor(
     config: dict[str, Any], saved: dict[str, Any] | None, extractor: Extractor, reference: Reference
 ) -> dict[str, float]:
     """Real images against real images: held-out ones against the training ones, where the data has both."""
-    source = None if saved is None else instantiate(saved["data"]["source"])
+    source = None if saved is None else build("source", saved["data"]["source"])
     if source is None or str(config["reference"]) != "train" or source.held_out is None:
         return {}
     held_out = of_split(source.split("held_out"), "held_out", extractor)

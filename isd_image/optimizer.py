@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Decay, NonNegative, Positive
+from isd_core.support.registry import register
+from isd_core.training.optimizer import OptimizerConfig
 from isd_core.training.sharding import divided, whole
 from isd_image.networks.layers import LabelEmbedding
 
@@ -88,14 +91,15 @@ class NorMuon(torch.optim.Optimizer):
         parameter.addcdiv_(state["exp_avg"], denominator, value=-group["lr"] / (1 - beta1**k))
 
 
+@register("optimizer", "radam")
 @dataclass(frozen=True)
-class RAdamConfig:
+class RAdam(OptimizerConfig):
     """Rectified Adam (1908.03265), which the consistency-training recipes were published with."""
 
-    lr: float
-    betas: tuple[float, float]
-    eps: float
-    weight_decay: float
+    lr: Positive
+    betas: tuple[Decay, Decay]
+    eps: NonNegative
+    weight_decay: NonNegative
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """The optimiser of all parameters that want a gradient."""
@@ -104,19 +108,20 @@ class RAdamConfig:
         return torch.optim.RAdam(wanted, self.lr, betas, self.eps, self.weight_decay)
 
 
+@register("optimizer", "normuon")
 @dataclass(frozen=True)
-class NorMuonConfig:
+class NorMuonAdamW(OptimizerConfig):
     """NorMuon on the weights of linear layers inside the network, AdamW on embeddings, patches, head, norms and biases.
 
     lr is NorMuon's; AdamW takes `adam_scale` times that.
     """
 
-    lr: float
-    betas: tuple[float, float]
-    eps: float
-    weight_decay: float
-    adam_scale: float
-    adam_betas: tuple[float, float]
+    lr: Positive
+    betas: tuple[Decay, Decay]
+    eps: NonNegative
+    weight_decay: NonNegative
+    adam_scale: NonNegative
+    adam_betas: tuple[Decay, Decay]
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """The optimiser of all parameters that want a gradient. Raises `InputError` for a network without matrices."""

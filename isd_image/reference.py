@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_image.metrics.reference import of_folder
 
 
@@ -19,7 +19,7 @@ def main(cfg: DictConfig) -> None:
     out = Path(config["out"])
     if out.suffix != ".npz":
         raise InputError(f"out={out}: expected a file that ends in .npz.")
-    reference = of_folder(config["images"], config["size"], config["channels"], instantiate(config["extractor"]))
+    reference = of_folder(config["images"], config["size"], config["channels"], build("extractor", config["extractor"]))
     reference.save(out)
     print(f"{reference.gaussian.n} images, extractor {reference.extractor['name']}. Written: {out}")
 

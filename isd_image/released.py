@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from isd_core.derivatives import Derivative
 from isd_core.network import Cond, VelocityNet
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Positive
+from isd_core.support.registry import register
 from isd_image.networks import InContext, TiT
 
 POSITIONS_TOLERANCE = 1e-3
@@ -109,8 +111,9 @@ def weights_of(checkpoint: Any, name: str, source: str) -> dict[str, Tensor]:
     return {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in group.items()}
 
 
+@register("derivative", "released_clock", head="image")
 @dataclass(frozen=True)
-class MixedClock:
+class MixedClock(Derivative):
     """The derivative as the released trigonometric code takes it: dF = (dF/dx) v + rate dF/dt with rate = T.
 
     That code differentiates along (v, 1) with time in [0, 1] while v is per radian. On unit Gaussian data its fixed
@@ -118,7 +121,7 @@ class MixedClock:
     """
 
     inner: Derivative
-    rate: float
+    rate: Positive
 
     def along(
         self,

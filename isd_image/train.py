@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_core.training.distributed import is_chief
 from isd_core.training.run import train
@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
     """Trains a generator of images; the same command with the same run_dir resumes. Several processes by torchrun."""
     config = resolved(cfg)
     grids = None if config["grids"] is None else Grids(config)
-    data = instantiate(config["data"]["source"]).split("train")
+    data = build("source", config["data"]["source"], where="data.source").split("train")
     if grids is not None:
         grids.check(data)
     model = build_model(config, data)
@@ -49,7 +49,7 @@ class Grids:
 
     def __init__(self, config: dict[str, Any]) -> None:
         fields = config["grids"]
-        codec = instantiate(config["codec"])
+        codec = build("codec", config["codec"])
         self.codec_name, self.codec_weights = codec.name, codec.weights
         self.run_dir, self.columns, self.scale = Path(config["run_dir"]), fields["columns"], fields["scale"]
         self.nfe, self.count = tuple(fields["nfe"]), fields["count"]

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from isd_core.support.errors import InputError
+from isd_core.support.registry import register, role
 from isd_policy import rotations
 
 POSE = 7  # position (3), rotation vector (3), gripper (1)
 SIX_POSE = 10  # position (3), six numbers of the rotation, gripper (1)
 
 
-class ActionRepresentation(Protocol):
+@role("representation", "representations")
+class ActionRepresentation(ABC):
     """A pair of maps between the robot's actions and the network's."""
 
+    @abstractmethod
     def size(self, robot: int) -> int:
         """The network's size for the robot's; `InputError` where the representation does not apply."""
 
+    @abstractmethod
     def encode(self, actions: Tensor) -> Tensor:
         """[..., robot's size] -> [..., network's size]."""
 
+    @abstractmethod
     def decode(self, actions: Tensor) -> Tensor:
         """[..., network's size] -> [..., robot's size]."""
 
+    @abstractmethod
     def unscaled(self, robot: int) -> Tensor:
         """[network's size] which numbers the normaliser leaves as they are."""
 
+    @abstractmethod
     def bounds(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The range of the robot's actions, ([robot's size], [robot's size]), for a range of the network's."""
 
 
+@register("representation", "plain")
 @dataclass(frozen=True)
-class Plain:
+class Plain(ActionRepresentation):
     """The robot's own numbers."""
 
     def size(self, robot: int) -> int:
@@ -54,8 +62,9 @@ class Plain:
         return low, high
 
 
+@register("representation", "six_rotation")
 @dataclass(frozen=True)
-class SixRotation:
+class SixRotation(ActionRepresentation):
     """Absolute poses with the rotation as six numbers: 7 -> 10 for one arm, 14 -> 20 for two."""
 
     def size(self, robot: int) -> int:

@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isd_core import parametrisation, sampling
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
+from isd_core.training import checkpoint
+from isd_policy import networks, objectives
 from isd_policy.actions import ActionRepresentation
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.encoder import ObservationEncoder
@@ -23,6 +26,8 @@ from isd_policy.observations import ObservationSchema
 from isd_policy.policy import Normaliser, Policy
 
 KIND = "policy"
+MEMBERS = (parametrisation, sampling, networks, objectives)
+"""Imported so that what a config names is registered."""
 STATISTICS = tuple(f"normaliser.{part}.{name}" for part in ("observation", "action") for name in ("low", "high"))
 
 
@@ -37,7 +42,7 @@ def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
     return Policy(
         network,
         normaliser,
-        instantiate(config["sampler"]),
+        build("sampler", config["sampler"]),
         Horizons(**config["horizons"]),
         schema_of(config),
         encoder,
@@ -48,21 +53,23 @@ def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
 def build_encoder(config: Mapping[str, Any]) -> ObservationEncoder:
     """The encoder of a config's observations, with fresh weights."""
     horizon = config["horizons"]["observation"]
-    encoder: ObservationEncoder = instantiate(config["encoder"], schema=schema_of(config), horizon=horizon)
+    encoder: ObservationEncoder = build("encoder", config["encoder"], schema=schema_of(config), horizon=horizon)
     return encoder
 
 
 def build_network(config: Mapping[str, Any], condition_size: int | None = None) -> nn.Module:
     """The network of a config, with fresh weights. condition_size: what its encoder gives (asked of one if None)."""
-    path = instantiate(config["path"])
-    net = instantiate(
+    path = build("path", config["path"])
+    net = build(
+        "network",
         config["network"],
         action_size=actions_of(config).size(config["schema"]["action"]),
         condition_size=build_encoder(config).size if condition_size is None else condition_size,
         horizon=config["horizons"]["prediction"],
         clock=path.clock,
     )
-    return instantiate(config["parametrisation"], net=net, path=path)
+    network: nn.Module = build("parametrisation", config["parametrisation"], net=net, path=path)
+    return network
 
 
 def schema_of(config: Mapping[str, Any]) -> ObservationSchema:
@@ -72,7 +79,7 @@ def schema_of(config: Mapping[str, Any]) -> ObservationSchema:
 
 def actions_of(config: Mapping[str, Any]) -> ActionRepresentation:
     """How the actions of a config are written for its network."""
-    representation: ActionRepresentation = instantiate(config["actions"]["representation"])
+    representation: ActionRepresentation = build("representation", config["actions"]["representation"])
     return representation
 
 
@@ -89,3 +96,6 @@ def normaliser_of(state: Mapping[str, Tensor], source: str) -> Normaliser:
         raise InputError(f"{source} has no normaliser statistics ({absent[0]}); it is not a whole policy.")
     observation_low, observation_high, action_low, action_high = (state[name] for name in STATISTICS)
     return Normaliser(MinMax(observation_low, observation_high), MinMax(action_low, action_high))
+
+
+checkpoint.NETWORK_OF[KIND] = build_network

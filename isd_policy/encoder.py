@@ -9,10 +9,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from isd_core.support.errors import InputError
+from isd_core.support.fields import OpenShare, Size
+from isd_core.support.registry import register, role
 from isd_policy.networks.camera import Camera, centre_crop, random_crop
 from isd_policy.observations import ObservationSchema
 
 
+@register("encoder", "observations")
+@role("encoder", "encoders", given=("schema", "horizon"))
 class ObservationEncoder(nn.Module):
     """The numbers as they are, and the features of every camera: [B, C], C being `size`.
 
@@ -25,10 +29,10 @@ class ObservationEncoder(nn.Module):
         self,
         schema: ObservationSchema,
         horizon: int,
-        widths: Sequence[int] = (),
-        crop: float = 0.9,
-        keypoints: int = 32,
-        features: int = 64,
+        widths: Sequence[Size] = (),
+        crop: OpenShare = 0.9,
+        keypoints: Size = 32,
+        features: Size = 64,
     ) -> None:
         super().__init__()
         if not 0 < crop <= 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Size
 from isd_policy.validation import check_whole
 
 
@@ -15,9 +16,9 @@ class Horizons:
     The prediction's first action belongs to the oldest observation, so the executed part is [To - 1, To - 1 + Ta).
     """
 
-    observation: int = 2
-    prediction: int = 16
-    execution: int = 8
+    observation: Size = 2
+    prediction: Size = 16
+    execution: Size = 8
 
     def __post_init__(self) -> None:
         check_whole(vars(self), "observation", "prediction", "execution")

@@ -14,7 +14,7 @@ from isd_core.sampling import with_guidance, with_inputs
 from isd_core.support.cli import CONFIGS, resolved
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_policy.acting import PolicyBackend
 from isd_policy.build import schema_of
@@ -91,7 +91,7 @@ def sample_by(policy: PolicyBackend, trained: Mapping[str, Any], name: str | Non
         known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
         raise InputError(f"There is no sampler called `{name}`; known: {known}.")
     config = OmegaConf.create({"path": trained["path"], "sampler": OmegaConf.load(file)})
-    policy.sampler = instantiate(resolved(config)["sampler"])
+    policy.sampler = build("sampler", resolved(config)["sampler"])
 
 
 def _guide(
@@ -99,7 +99,7 @@ def _guide(
 ) -> None:
     """Has the policy sample with guidance of scale `cfg_scale` and with the given inputs of its network."""
     if isinstance(policy, Policy):
-        guidance = instantiate(trained["guidance"]) if "guidance" in trained else None
+        guidance = build("guidance", trained["guidance"]) if "guidance" in trained else None
         guided = with_guidance(policy.sampler, cfg_scale, guidance)
         policy.sampler = with_inputs(guided, inputs, policy.net)
     elif cfg_scale != 1 or any(value is not None for value in inputs.values()):

@@ -10,10 +10,9 @@ from envs.tasks import Task, task_named
 from isd_core.support.cli import command, resolved
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
 from isd_core.training import distributed
 from isd_core.training.run import train
-from isd_policy.build import KIND, build_policy, fit_normaliser
+from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
 from isd_policy.data import read_shared
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.data.windows import ActionChunks
@@ -52,7 +51,7 @@ def main(cfg: DictConfig) -> None:
     task = task_named(config["task"]["name"])
     check_task(demonstrations, task)
     config["schema"] = schema_of(demonstrations)
-    actions = instantiate(config["actions"]["representation"])
+    actions = actions_of(config)
     dataset = ActionChunks(demonstrations, horizons, actions)
     policy = build_policy(config, fit_normaliser(demonstrations, actions))
     count = sum(p.numel() for p in policy.parameters())

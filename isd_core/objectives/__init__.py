@@ -1,1 +1,19 @@
-"""Training objectives: each is a frozen dataclass, called with (net, x, cond, rng, step)."""
+"""What a network is trained by: the identities of the flow map, and plain flow matching."""
+
+from isd_core.objectives.base import Draw, FlowMapObjective, LossOut, Objective
+from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
+from isd_core.objectives.flow_matching import FlowMatching
+from isd_core.objectives.lagrangian import Lagrangian
+from isd_core.objectives.semigroup import Semigroup
+
+__all__ = [
+    "Draw",
+    "Eulerian",
+    "FlowMapObjective",
+    "FlowMatching",
+    "Lagrangian",
+    "LossOut",
+    "NormalisedTangent",
+    "Objective",
+    "Semigroup",
+]

@@ -20,6 +20,8 @@ from isd_core.guidance import Guidance, NoGuidance
 from isd_core.network import Cond, SameDropout, VelocityNet, has_dropout, stack
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
+from isd_core.support.fields import NonNegative, OpenShare
+from isd_core.support.registry import role
 from isd_core.times import BetaPair, TimeLaw
 from isd_core.weighting import MSE, Discrepancy, Uniform, Weighting
 
@@ -45,6 +47,7 @@ class Draw(NamedTuple):
     extra: Any = None
 
 
+@role("objective", "objectives")
 class Objective(ABC):
     """A training objective of F on data x [B, ...] in normalised units."""
 
@@ -100,8 +103,8 @@ class FlowMapObjective(Objective):
     discrepancy: Discrepancy = field(default_factory=MSE)
     diagonal_discrepancy: Discrepancy = field(default_factory=MSE)
     weighting: Weighting = field(default_factory=Uniform)
-    diagonal: float = 1.0
-    share: float = 1.0
+    diagonal: NonNegative = 1.0
+    share: OpenShare = 1.0
     diagonal_times: TimeLaw | None = None
     same_dropout: bool = False
 

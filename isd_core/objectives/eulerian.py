@@ -12,7 +12,7 @@ That choice tells the members of the family apart:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Generator, Tensor
@@ -24,11 +24,14 @@ from isd_core.network import VelocityNet
 from isd_core.objectives.base import FlowMapObjective, Points, Residual
 from isd_core.paths import Trigonometric
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Range
+from isd_core.support.registry import register
 from isd_core.velocities import OwnDiagonal, Velocity
 
 STOP_GRADIENTS = ("full", "spatial", "none")
 
 
+@register("objective", "eulerian")
 @dataclass(frozen=True)
 class Eulerian(FlowMapObjective):
     """|F - sg T|^2 with T = F + dA (v - F) + ddA x - A dF/dt (arXiv 2601.22679: L_SD-R with own diagonals).
@@ -84,6 +87,7 @@ class Eulerian(FlowMapObjective):
         return self.derivative.along(net, at.x_t, at.t, at.s, at.cond, dx=dx, dt=dt, unit=unit, graph=graph)
 
 
+@register("objective", "normalised_tangent")
 @dataclass(frozen=True)
 class NormalisedTangent(Eulerian):
     """sCM (arXiv 2410.11081): F <- sg(F + g / (|g| + c)), g = dA D, whose derivative part is warmed up.
@@ -91,7 +95,7 @@ class NormalisedTangent(Eulerian):
     |g| is the L2 norm of a sample. On the trigonometric path at s = 0, dA = cos t. c = inf leaves g as it is.
     """
 
-    c: float = 0.1
+    c: Annotated[float, Range(above=0, infinite=True)] = 0.1
     warmup: Curriculum = field(default_factory=Constant)
 
     def __post_init__(self) -> None:

@@ -12,10 +12,12 @@ from isd_core.guidance import Guidance, NoGuidance
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
+from isd_core.support.registry import register
 from isd_core.times import Diagonal, TimeLaw
 from isd_core.weighting import MSE, Discrepancy, Uniform, Weighting
 
 
+@register("objective", "flow_matching")
 @dataclass(frozen=True)
 class FlowMatching(Objective):
     """L_FM = |F(x_t; t, t) - v_t|^2 (arXiv 2210.02747). Sampled by `isd_core.sampling.DiagonalSampler`."""

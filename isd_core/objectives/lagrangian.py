@@ -11,9 +11,11 @@ from isd_core.derivatives import CentralDifference, Derivative
 from isd_core.network import VelocityNet
 from isd_core.objectives.base import FlowMapObjective, Points, Residual
 from isd_core.support.errors import InputError
+from isd_core.support.registry import register
 from isd_core.velocities import Conditional, OwnDiagonal, Velocity
 
 
+@register("objective", "lagrangian")
 @dataclass(frozen=True)
 class Lagrangian(FlowMapObjective):
     """|df/ds - sg v(f; s)|^2: v is the own diagonal (LSD, arXiv 2505.18825) or a teacher's (Lagrangian distillation).

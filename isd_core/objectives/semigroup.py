@@ -22,12 +22,15 @@ from isd_core.intermediate import Between, Midpoint, Way
 from isd_core.network import VelocityNet
 from isd_core.objectives.base import FlowMapObjective, Points, Residual
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Share
+from isd_core.support.registry import register
 from isd_core.velocities import Velocity
 
 ROUNDING = 1e-5
 SPACES = ("velocity", "data")
 
 
+@register("objective", "semigroup")
 @dataclass(frozen=True)
 class Semigroup(FlowMapObjective):
     """|F(x_t; t, s) - sg F*|^2, F* being the network value of f(u, s) o f(t, u).
@@ -41,7 +44,7 @@ class Semigroup(FlowMapObjective):
     bridge: Velocity | None = None
     between: Between = field(default_factory=Midpoint)
     space: str = "velocity"
-    smallest: float = 0.0
+    smallest: Share = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

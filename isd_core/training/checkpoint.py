@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,13 +20,16 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, read_json, sha256, write_json
 
 FORMAT = 1
 FOLDER = "checkpoints"
+NETWORK_OF: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {}
+"""How the network of a checkpoint is built from its config, by the kind of the checkpoint; each head adds its own."""
+
 META = "meta.json"
 STEP = re.compile(r"step_(\d{8})")
 

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from isd_core.support.fields import Decay, Positive
+from isd_core.support.registry import register, role
 from isd_core.training.sharding import divided, local
 
 
-class DecayLaw(Protocol):
+@role("average", "averages")
+class DecayLaw(ABC):
     """The decay of update number k = 1, 2, ..."""
 
+    @abstractmethod
     def __call__(self, k: int) -> float: ...
 
 
+@register("average", "constant")
 @dataclass(frozen=True)
-class ConstantDecay:
+class ConstantDecay(DecayLaw):
     """The same decay at every update."""
 
-    decay: float = 0.9999
+    decay: Decay = 0.9999
 
     def __call__(self, k: int) -> float:
         return self.decay
 
 
+@register("average", "power")
 @dataclass(frozen=True)
-class PowerDecay:
+class PowerDecay(DecayLaw):
     """1 - (1 + k)^-power, at most `maximum`: short memory first, long memory later (Diffusion Policy's law)."""
 
-    power: float = 0.75
-    maximum: float = 0.9999
+    power: Positive = 0.75
+    maximum: Decay = 0.9999
 
     def __call__(self, k: int) -> float:
         return min(1 - (1 + k) ** -self.power, self.maximum)

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
+from isd_core.support.registry import register, role
 
 LOG = "log.jsonl"
 Mode = Literal["offline", "online", "disabled"]
 
 
-class Logger(Protocol):
+@role("logger", "loggers", given=("run_dir", "step", "config"))
+class Logger(ABC):
     """Takes one record of scalars at a time."""
 
+    @abstractmethod
     def log(self, record: dict[str, Any]) -> None: ...
 
+    @abstractmethod
     def close(self) -> None: ...
 
 
-class JsonlLogger:
+@register("logger", "jsonl")
+class JsonlLogger(Logger):
     """One JSON object a line in `run_dir/log.jsonl`. Lines from beyond the resumed `step` are dropped."""
 
-    def __init__(self, run_dir: str | Path, step: int = 0) -> None:
+    def __init__(self, run_dir: str | Path, step: int = 0, config: Mapping[str, Any] | None = None) -> None:
         path = Path(run_dir) / LOG
         kept = [record for record in read_log(path) if record["step"] <= step] if path.exists() else []
         with atomic_write(path) as temporary:
@@ -52,10 +58,13 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
-class WandbLogger:
+@register("logger", "wandb")
+class WandbLogger(Logger):
     """Weights & Biases beside the JSONL log; offline unless `mode` says otherwise."""
 
-    def __init__(self, run_dir: str | Path, config: Mapping[str, Any], project: str, mode: Mode) -> None:
+    def __init__(
+        self, run_dir: str | Path, step: int, config: Mapping[str, Any], project: str = "isd", mode: Mode = "offline"
+    ) -> None:
         try:
             import wandb
         except ImportError as error:

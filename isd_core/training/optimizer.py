@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from isd_core.support.fields import Decay, NonNegative, Positive
+from isd_core.support.registry import register, role
 from isd_core.training.sharding import divided
 
 
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW. Weight decay acts on tensors of two or more axes alone."""
+@role("optimizer", "optimizers")
+class OptimizerConfig(ABC):
+    """The settings of an optimiser. lr: the peak learning rate, which the trainer's schedule scales."""
 
-    lr: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Positive
 
+    @abstractmethod
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """The optimiser of all parameters that want a gradient."""
+
+
+@register("optimizer", "adamw")
+@dataclass(frozen=True)
+class AdamW(OptimizerConfig):
+    """AdamW (1711.05101). Weight decay acts on tensors of two or more axes alone."""
+
+    lr: Positive = 1e-4
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    weight_decay: NonNegative = 0.0
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
         wanted = [p for p in module.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in wanted if p.ndim >= 2], "weight_decay": self.weight_decay},

@@ -8,15 +8,19 @@ from typing import Any
 
 from torch import nn
 
+from isd_core import objectives
 from isd_core.network import Trainable
 from isd_core.support.errors import InputError
-from isd_core.support.registry import OUR_PACKAGES, instantiate
+from isd_core.support.registry import ROLES, build, structured
 from isd_core.training.batches import Dataset
-from isd_core.training.loggers import JsonlLogger, Logger, WandbLogger
-from isd_core.training.trainer import Trainer
+from isd_core.training.loggers import JsonlLogger, Logger
+from isd_core.training.trainer import Trainer, TrainerConfig
+
+MEMBERS = (objectives,)
+"""Imported so that what a config names is registered."""
 
 # what each of these groups is where nothing was chosen
-NEUTRAL = {"guidance": "NoGuidance", "weighting": "Uniform", "discrepancy": "MSE"}
+NEUTRAL = {"guidance": "none", "weighting": "uniform", "discrepancy": "mse"}
 
 
 def train(
@@ -40,9 +44,9 @@ def train(
     check_inputs(config, model.net)
     trainer = Trainer(
         model,
-        instantiate(config["objective"]),
+        build("objective", config["objective"]),
         dataset,
-        instantiate(config["trainer"]),
+        structured(TrainerConfig, config["trainer"], where="trainer"),
         run_dir=run_dir,
         seed=config["seed"],
         config=config,
@@ -54,9 +58,10 @@ def train(
     if trainer.world.chief:
         if trainer.step:
             print(f"{run_dir}: resuming at step {trainer.step} of {trainer.cfg.steps}.")
-        loggers.append(JsonlLogger(run_dir, trainer.step))
-        if config["logger"]["wandb"] is not None:
-            loggers.append(WandbLogger(run_dir, config, **config["logger"]["wandb"]))
+        chosen = build("logger", config["logger"], run_dir=run_dir, step=trainer.step, config=config)
+        if not isinstance(chosen, JsonlLogger):
+            loggers.append(JsonlLogger(run_dir, trainer.step))
+        loggers.append(chosen)
     try:
         trainer.run(loggers)
         if at_end is not None and trainer.world.chief:
@@ -69,25 +74,26 @@ def train(
 
 def check_objective(config: Mapping[str, Any], kind: str) -> None:
     """Raises `InputError` for an objective of another head than `kind`'s, and for choices that it has no use for."""
-    target = config["objective"]["_target_"]
-    package = target.partition(".")[0]
-    if package in OUR_PACKAGES and package not in ("isd_core", f"isd_{kind}"):
-        name = target.rpartition(".")[2]
-        raise InputError(f"The objective {name} is of {package}: it makes no sense for kind `{kind}`; choose another.")
+    objective = ROLES["objective"].get(config["objective"]["type"])
+    if objective.head not in (None, kind):
+        raise InputError(
+            f"objective={objective.name} is for {objective.head} models alone; this is a training of kind `{kind}`: "
+            "choose another objective."
+        )
     for group, neutral in NEUTRAL.items():
-        if group not in config["objective"] and config[group]["_target_"].rpartition(".")[2] != neutral:
+        if group not in config["objective"] and config[group]["type"] != neutral:
             raise InputError(
-                f"{group}={config[group]['_target_'].rpartition('.')[2]} would do nothing: {target.rpartition('.')[2]} "
-                f"has no {group}. Leave it out, or choose another objective."
+                f"{group}={config[group]['type']} would do nothing: the objective {objective.name} has no {group}. "
+                "Leave it out, or choose another objective."
             )
 
 
 def check_inputs(config: Mapping[str, Any], net: nn.Module) -> None:
     """Raises `InputError` when the guidance tells the network what it has no input for."""
-    told = instantiate(config["guidance"]).inputs
+    told = build("guidance", config["guidance"]).inputs
     if absent := set(told) - set(getattr(net, "inputs", ())):
         raise InputError(
-            f"guidance={config['guidance']['_target_'].rpartition('.')[2]} gives the network {', '.join(told)}, but "
+            f"guidance={config['guidance']['type']} gives the network {', '.join(told)}, but "
             f"{type(net).__name__} has no input for {', '.join(sorted(absent))}: choose a network that has (images: "
             "in_context_xl1; policies: network.guided=true), or guidance=pre."
         )

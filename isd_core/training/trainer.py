@@ -26,13 +26,14 @@ from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.support import seeds
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Count, Index
 from isd_core.support.progress import Progress
 from isd_core.training import checkpoint, distributed, sharding
 from isd_core.training.batches import Dataset, Prefetch, Shuffle, to_device
 from isd_core.training.diagnostics import ROWS, Watch, Window, estimates
 from isd_core.training.ema import EMA, DecayLaw, PowerDecay
 from isd_core.training.loggers import Logger
-from isd_core.training.optimizer import OptimizerConfig, optimizer_tensors, restore_optimizer
+from isd_core.training.optimizer import AdamW, OptimizerConfig, optimizer_tensors, restore_optimizer
 from isd_core.training.resume import check_same_run
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -58,24 +59,24 @@ class TrainerConfig:
     that is sampled by default, `averages` are further ones by name, kept as ema_<name>.
     """
 
-    steps: int
-    batch_size: int
-    accumulate: int = 1
+    steps: Count
+    batch_size: Count
+    accumulate: Count = 1
     device: str = "auto"
     precision: str = "float32"
     shard: str = "none"
     compile: bool | str = False
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: OptimizerConfig = field(default_factory=AdamW)
     schedule: str = "cosine"
-    warmup: int = 500
+    warmup: Index = 500
     clip_norm: float = 1.0
     ema: DecayLaw = field(default_factory=PowerDecay)
     averages: Mapping[str, DecayLaw] = field(default_factory=dict)
-    log_every: int = 50
-    diagnose_every: int = 0
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 2
-    max_skipped: int = 10
+    log_every: Count = 50
+    diagnose_every: Index = 0
+    checkpoint_every: Count = 1000
+    keep_checkpoints: Count = 2
+    max_skipped: Count = 10
 
     def __post_init__(self) -> None:
         for name in (

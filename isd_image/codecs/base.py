@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from isd_core.support import files
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Size
+from isd_core.support.registry import register, role
 
 
-class Codec(Protocol):
+@role("codec", "codecs")
+class Codec(ABC):
     """Images [B, 3, H, W] in [-1, 1] to latents [B, channels, H / factor, W / factor] and back.
 
     `encode` gives the mean and the standard deviation of the latents, or the mean and None where the codec is
@@ -26,20 +29,24 @@ class Codec(Protocol):
     factor: int
     weights: str
 
+    @abstractmethod
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]: ...
 
+    @abstractmethod
     def decode(self, latents: Tensor) -> Tensor: ...
 
+    @abstractmethod
     def to(self, device: torch.device) -> Codec: ...
 
 
-class Identity:
+@register("codec", "identity")
+class Identity(Codec):
     """Pixels are their own latents. `channels` is 1 for grey images and 3 for colour."""
 
     factor = 1
     weights = "none"
 
-    def __init__(self, name: str, channels: int, factor: int) -> None:
+    def __init__(self, name: str, channels: Size, factor: Size) -> None:
         if factor != 1:
             raise InputError(f"codec.factor={factor}: the identity leaves the size as it is; expected 1.")
         self.name, self.channels = name, channels
@@ -54,13 +61,13 @@ class Identity:
         return self
 
 
-class NetworkCodec:
+class NetworkCodec(Codec):
     """A codec around a network, in evaluation mode and without gradients.
 
     Raises `InputError` when the network's latents are not what the config says.
     """
 
-    def __init__(self, network: nn.Module, name: str, channels: int, factor: int, weights: str) -> None:
+    def __init__(self, network: nn.Module, name: str, channels: Size, factor: Size, weights: str) -> None:
         self.network = network.eval().requires_grad_(False)
         self.name, self.channels, self.factor, self.weights = name, channels, factor, weights
         found = self.encode(torch.zeros(1, 3, 8 * factor, 8 * factor))[0].shape[1:]

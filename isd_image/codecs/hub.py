@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Size
+from isd_core.support.registry import register
 from isd_image.codecs.base import NetworkCodec, guarded
 
 
@@ -48,23 +50,25 @@ class Gaussian(NetworkCodec):
         return self.network.decode(latents).sample
 
 
+@register("codec", "kl")
 class KL(Gaussian):
     """AutoencoderKL, e.g. `stabilityai/sd-vae-ft-mse`: 4 channels, 8 times smaller; latents are Gaussian.
 
     Latents are kept in the autoencoder's own units; the model's normaliser scales them.
     """
 
-    def __init__(self, name: str, source: str, channels: int, factor: int) -> None:
+    def __init__(self, name: str, source: str, channels: Size, factor: Size) -> None:
         network = load_pretrained("AutoencoderKL", source, name)
         super().__init__(network, name, channels, factor, hash_state(network))
 
 
+@register("codec", "tiny")
 class Tiny(NetworkCodec):
     """AutoencoderTiny, e.g. `madebyollin/taesd`: deterministic, small and fast."""
 
     network: Any
 
-    def __init__(self, name: str, source: str | Path, channels: int, factor: int) -> None:
+    def __init__(self, name: str, source: str | Path, channels: Size, factor: Size) -> None:
         network = load_pretrained("AutoencoderTiny", str(source), name)
         super().__init__(network, name, channels, factor, hash_state(network))
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Size
+from isd_core.support.registry import register
 from isd_image.codecs.base import NetworkCodec, existing, guarded, hash_files
 from isd_image.weights import read_weights
 
@@ -85,12 +87,13 @@ def _decoder_between(i: int) -> nn.Module:
     return {0: SoftClamp(), 2: nn.ReLU()}.get(i, nn.Upsample(scale_factor=2))
 
 
+@register("codec", "taesd")
 class TAESD(NetworkCodec):
     """The two networks on images in [0, 1], as a codec on [-1, 1]. `source` is the folder that holds the pair."""
 
     network: nn.ModuleDict
 
-    def __init__(self, name: str, source: str | None, channels: int, factor: int) -> None:
+    def __init__(self, name: str, source: str | None, channels: Size, factor: Size) -> None:
         how = f"Download {name}_encoder and {name}_decoder (.safetensors or .pth) of github.com/madebyollin/taesd."
         folder = existing(source, name, how)
         paths = [_find(folder, f"{name}_{part}", how) for part in ("encoder", "decoder")]

@@ -14,6 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Size
+from isd_core.support.registry import register
 from isd_image.codecs.base import existing, guarded, hash_files
 from isd_image.codecs.hub import Gaussian
 from isd_image.weights import read_weights
@@ -23,10 +25,11 @@ WIDTHS = (128, 128, 256, 256, 512)
 ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 
 
+@register("codec", "va_vae")
 class VAVAE(Gaussian):
     """f16d32; latents are Gaussian. `source` is the checkpoint file (.pt or .safetensors)."""
 
-    def __init__(self, name: str, source: str | None, channels: int, factor: int) -> None:
+    def __init__(self, name: str, source: str | None, channels: Size, factor: Size) -> None:
         path = existing(source, name, HOW)
         network = guarded(lambda: load(path, channels, WIDTHS), name, path)
         super().__init__(network, name, channels, factor, hash_files([path]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -10,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from isd_core.support.errors import InputError
+from isd_core.support.registry import role
 
 
 class ImageData(Protocol):
@@ -19,9 +21,14 @@ class ImageData(Protocol):
     `codec_weights` is the hash of the weights that encoded them (`Codec.weights`).
     """
 
-    shape: tuple[int, int, int]
-    classes: int
-    codec_weights: str
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def codec_weights(self) -> str: ...
 
     def __len__(self) -> int: ...
 
@@ -40,6 +47,18 @@ class ImageData(Protocol):
     def pixels(self, batch: Mapping[str, Tensor]) -> Tensor | None:
         """The images of a batch as bytes [B, C, H, W], not augmented; None where there are latents alone."""
         ...
+
+
+@role("source", "image_sources")
+class ImageSource(ABC):
+    """Where images come from: the config slot `data.source`.
+
+    A source has `held_out` too: what its split that training never sees is made of; None for none.
+    """
+
+    @abstractmethod
+    def split(self, name: str) -> ImageData:
+        """The images of a split, such as "train"; `InputError` when there is none of that name."""
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,19 @@ import torch
 from torch import Generator, Tensor
 
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Size
 from isd_core.support.files import read_json
-from isd_image.data.arrays import mirror_some
+from isd_core.support.registry import register
+from isd_image.data.arrays import ImageSource, mirror_some
 from isd_image.data.crop import NAME as CROP
 from isd_image.data.shards import FORMAT, INDEX, map_shard, shard_path
 
 WRITTEN = {"codec", "crop", "size", "classes", "images", "shards"}
 
 
+@register("source", "cache")
 @dataclass(frozen=True)
-class Cache:
+class Cache(ImageSource):
     """A folder written by `python -m isd_image.cache`.
 
     codec, factor and size (of a latent) are those that the training expects: a cache of another codec or crop raises
@@ -33,8 +36,8 @@ class Cache:
 
     root: str
     codec: str
-    factor: int
-    size: int
+    factor: Size
+    size: Size
     mirror: bool
 
     held_out: ClassVar[None] = None

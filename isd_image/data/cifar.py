@@ -8,13 +8,15 @@ from typing import ClassVar
 import torch
 
 from isd_core.support.errors import InputError
-from isd_image.data.arrays import LabelledImages
+from isd_core.support.registry import register
+from isd_image.data.arrays import ImageSource, LabelledImages
 
 CLASSES = 10
 
 
+@register("source", "torchvision_cifar10")
 @dataclass(frozen=True)
-class TorchvisionCIFAR10:
+class TorchvisionCIFAR10(ImageSource):
     """`root/cifar-10-batches-py`, whose files torchvision compares with their known MD5 before it opens them.
 
     With `download` torchvision fetches what is missing. Raises `InputError` when the files are absent or damaged.

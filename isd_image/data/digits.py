@@ -8,20 +8,23 @@ import torch
 
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
-from isd_image.data.arrays import LabelledImages
+from isd_core.support.fields import Count, Index
+from isd_core.support.registry import register
+from isd_image.data.arrays import ImageSource, LabelledImages
 
 CLASSES = 10
 
 
+@register("source", "digits")
 @dataclass(frozen=True)
-class Digits:
+class Digits(ImageSource):
     """The UCI optical digits (sklearn.datasets.load_digits), 17 grey levels mapped to [-1, 1].
 
     `held_out` images are kept from training; which ones depends on `split_seed` alone.
     """
 
-    held_out: int
-    split_seed: int
+    held_out: Count
+    split_seed: Index
 
     def split(self, name: str) -> LabelledImages:
         """The "train" or the "held_out" images, [N, 1, 8, 8]."""

@@ -5,19 +5,23 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Size
 from isd_core.support.progress import Progress
-from isd_image.data.arrays import LabelledImages
+from isd_core.support.registry import register
+from isd_image.data.arrays import ImageSource, LabelledImages
 from isd_image.data.raw import open_images
 
 THREADS = 4
 
 
+@register("source", "folder")
 @dataclass(frozen=True)
-class Folder:
+class Folder(ImageSource):
     """The images of `root/<train>` (and of `root/<held_out>`, if named) as pixels, cropped to size x size.
 
     For collections that fit into memory (50,000 images of 32 x 32 take 150 MB); larger ones go through
@@ -28,8 +32,8 @@ class Folder:
     root: str
     train: str
     held_out: str | None
-    size: int
-    channels: int
+    size: Size
+    channels: Literal[1, 3]
     mirror: bool
     labelled: bool
 

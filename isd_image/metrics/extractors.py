@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from isd_core.support import files
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Count, Depth, Index, Size
+from isd_core.support.registry import register, role
 from isd_image.weights import read_weights
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -23,7 +26,8 @@ INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.
 INCEPTION_SHA256 = "6726825d"
 
 
-class Extractor(Protocol):
+@role("extractor", "extractors")
+class Extractor(ABC):
     """`name` labels every number; `weights` is a hash of what decides the features; `classes` counts the logits.
 
     `resize` says what happens to an image first.
@@ -34,15 +38,17 @@ class Extractor(Protocol):
     resize: str
     classes: int
 
+    @abstractmethod
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]: ...
 
 
-class Pixels:
+@register("extractor", "pixels")
+class Pixels(Extractor):
     """The pixels themselves in [-1, 1], of small images; with `side`, means over a grid of side x side cells."""
 
     weights, classes = "none", 0
 
-    def __init__(self, side: int | None, limit: int) -> None:
+    def __init__(self, side: Size | None, limit: Count) -> None:
         self.side, self.limit = side, limit
         self.name = "pixels" if side is None else f"pixels{side}"
         self.resize = "none" if side is None else f"means over {side} x {side} cells"
@@ -58,12 +64,13 @@ class Pixels:
         return features, None
 
 
-class DigitPixels:
+@register("extractor", "digits")
+class DigitPixels(Extractor):
     """The 64 pixels of a digit, and a support vector machine that was fitted to the real training digits."""
 
     name, resize, classes = "pixels", "none", 10
 
-    def __init__(self, held_out: int, split_seed: int) -> None:
+    def __init__(self, held_out: Count, split_seed: Index) -> None:
         from sklearn.svm import SVC
 
         from isd_image.data import Digits
@@ -77,12 +84,13 @@ class DigitPixels:
         return features, torch.from_numpy(self._machine.decision_function(features.numpy()))
 
 
-class CifarResNet:
+@register("extractor", "cifar_resnet")
+class CifarResNet(Extractor):
     """ResNet-20 or -56 for CIFAR-10 with the weights of github.com/akamaster/pytorch_resnet_cifar10; 64 features."""
 
     resize, classes = "none", 10
 
-    def __init__(self, depth: int, source: str | None) -> None:
+    def __init__(self, depth: Depth, source: str | None) -> None:
         how = f"Download resnet{depth}-*.th of github.com/akamaster/pytorch_resnet_cifar10 and set extractor.source."
         if source is None or not Path(source).is_file():
             raise InputError(f"extractor=cifar_resnet has no weights: {source} is no file. {how}")
@@ -141,7 +149,8 @@ class ResNet(nn.Module):
         return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
 
 
-class Inception:
+@register("extractor", "inception")
+class Inception(Extractor):
     """torch-fidelity's Inception-v3 with the original TensorFlow weights: the extractor of the FID."""
 
     name, resize, classes = "inception-v3", "bilinear to 299 x 299 as in TensorFlow 1 (torch-fidelity)", 1008

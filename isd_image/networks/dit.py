@@ -11,9 +11,12 @@ from isd_core.networks import transformer
 from isd_core.networks.embedding import TimeEmbedding
 from isd_core.networks.transformer import NORM_EPS, DiTBlock, Modulation, run_block
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Depth, Positive, Size
+from isd_core.support.registry import register
 from isd_image.networks.layers import LabelEmbedding, PatchEmbedding, sincos_positions, unpatchify
 
 
+@register("network", "dit", head="image")
 class DiT(nn.Module):
     """F(x; t, s, label) on images or latents [B, channels, size, size].
 
@@ -28,12 +31,12 @@ class DiT(nn.Module):
         size: int,
         classes: int,
         clock: Callable[[Tensor], Tensor],
-        width: int,
-        depth: int,
-        heads: int,
-        patch: int,
+        width: Size,
+        depth: Depth,
+        heads: Size,
+        patch: Size,
         features: str = "t_s",
-        max_frequency: float = 1.0,
+        max_frequency: Positive = 1.0,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()

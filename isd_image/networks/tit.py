@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from isd_core.networks.embedding import TimeEmbedding
 from isd_core.networks.transformer import Attention, Modulation, RMSNorm, SwiGLUFeedForward, run_block
+from isd_core.support.fields import Depth, Index, Positive, Size
+from isd_core.support.registry import register
 from isd_image.networks.dit import check_sizes, initialise, labels_of
 from isd_image.networks.layers import AxialRotary, LabelEmbedding, PatchEmbedding, sincos_positions, unpatchify
 
@@ -34,6 +36,7 @@ class TiTBlock(nn.Module):
         return x + gate2 * self.feed_forward(self.norm2(x) * (1 + scale2) + shift2)
 
 
+@register("network", "tit", head="image")
 class TiT(nn.Module):
     """F(x; t, s, label) on images or latents [B, channels, size, size]; labels and `checkpointing` as in `DiT`."""
 
@@ -45,12 +48,12 @@ class TiT(nn.Module):
         size: int,
         classes: int,
         clock: Callable[[Tensor], Tensor],
-        width: int,
-        depth: int,
-        heads: int,
-        patch: int,
+        width: Size,
+        depth: Depth,
+        heads: Size,
+        patch: Size,
         features: str = "t_s",
-        max_frequency: float = 1.0,
+        max_frequency: Positive = 1.0,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -80,6 +83,7 @@ class TiT(nn.Module):
         return unpatchify(h, self.channels, self.patch)
 
 
+@register("network", "in_context", head="image")
 class InContext(nn.Module):
     """The larger iSD network: the guidance interval is an input, and the conditions are tokens too (2601.22679).
 
@@ -102,12 +106,12 @@ class InContext(nn.Module):
         size: int,
         classes: int,
         clock: Callable[[Tensor], Tensor],
-        width: int,
-        depth: int,
-        heads: int,
-        patch: int,
-        context_from: int,
-        max_frequency: float = 1.0,
+        width: Size,
+        depth: Depth,
+        heads: Size,
+        patch: Size,
+        context_from: Index,
+        max_frequency: Positive = 1.0,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from isd_core.networks.embedding import TimeEmbedding
 from isd_core.networks.group_norm import replace_group_norms
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Decay, Depth, Index, Positive, Size
+from isd_core.support.registry import register
 from isd_image.networks.dit import labels_of
 from isd_image.networks.layers import LabelEmbedding
 
 
+@register("network", "unet", head="image")
 class UNet(nn.Module):
     """F(x; t, s, label) by diffusers' UNet2DModel; images [B, channels, size, size], labels as in `DiT`.
 
@@ -29,13 +32,13 @@ class UNet(nn.Module):
         size: int,
         classes: int,
         clock: Callable[[Tensor], Tensor],
-        widths: Sequence[int],
-        layers: int,
-        attention: Sequence[int],
-        head_width: int,
-        dropout: float = 0.0,
+        widths: Sequence[Size],
+        layers: Depth,
+        attention: Sequence[Index],
+        head_width: Size,
+        dropout: Decay = 0.0,
         features: str = "t_s",
-        max_frequency: float = 1.0,
+        max_frequency: Positive = 1.0,
     ) -> None:
         super().__init__()
         try:

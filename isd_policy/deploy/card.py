@@ -59,7 +59,7 @@ def card_of(
         "parameters": sum(parameter.numel() for parameter in policy.parameters()),
         "data": {"licence": licence},
         "source": {
-            "objective": saved.config["objective"]["_target_"],
+            "objective": saved.config["objective"]["type"],
             "git": saved.meta["git"],
             "versions": saved.meta["versions"],
             "sha256": saved.meta["sha256"][f"{weights}.safetensors"],

@@ -12,9 +12,12 @@ from isd_core.networks import transformer
 from isd_core.networks.embedding import TimeEmbedding
 from isd_core.networks.transformer import NORM_EPS, DiTBlock, Modulation
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Depth, Positive, Size
+from isd_core.support.registry import register
 from isd_policy.networks.interval import GUIDANCE, interval
 
 
+@register("network", "dit1d", head="policy")
 class DiT1D(nn.Module):
     """F(x; t, s, obs) for chunks x [B, horizon, action_size] and cond["obs"] [B, condition_size].
 
@@ -29,11 +32,11 @@ class DiT1D(nn.Module):
         condition_size: int,
         horizon: int,
         clock: Callable[[Tensor], Tensor],
-        width: int = 192,
-        depth: int = 6,
-        heads: int = 6,
+        width: Size = 192,
+        depth: Depth = 6,
+        heads: Size = 6,
         features: str = "t_s",
-        max_frequency: float = 1.0,
+        max_frequency: Positive = 1.0,
         guided: bool = False,
     ) -> None:
         super().__init__()

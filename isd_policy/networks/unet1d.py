@@ -16,6 +16,8 @@ from isd_core.network import Cond
 from isd_core.networks.embedding import TimeEmbedding
 from isd_core.networks.group_norm import GroupNorm
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Positive, Size
+from isd_core.support.registry import register
 from isd_policy.networks.interval import GUIDANCE, interval
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"mish": nn.Mish, "silu": nn.SiLU}
@@ -77,6 +79,7 @@ class Level(nn.Module):
         return self.second(self.first(x, condition), condition)
 
 
+@register("network", "unet1d", head="policy")
 class UNet1D(nn.Module):
     """F(x; t, s, obs) for chunks x [B, horizon, action_size] and cond["obs"] [B, condition_size].
 
@@ -99,14 +102,14 @@ class UNet1D(nn.Module):
         condition_size: int,
         horizon: int,
         clock: Callable[[Tensor], Tensor],
-        widths: Sequence[int] = (64, 128, 256),
-        kernel: int = 5,
-        groups: int = 8,
-        embedding: int = 64,
-        frequency_dim: int = 64,
-        hidden: int = 256,
+        widths: Sequence[Size] = (64, 128, 256),
+        kernel: Size = 5,
+        groups: Size = 8,
+        embedding: Size = 64,
+        frequency_dim: Size = 64,
+        hidden: Size = 256,
         features: str = "t_s",
-        max_frequency: float = 1.0,
+        max_frequency: Positive = 1.0,
         activation: str = "silu",
         film: str = "scale_and_shift",
         guided: bool = False,

@@ -12,8 +12,9 @@ from torch import Generator, Tensor
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
-from isd_core.sampling import check_nfe, row_generators
+from isd_core.sampling import Sampler, check_nfe, row_generators
 from isd_core.support.errors import InputError
+from isd_core.support.registry import register
 from isd_core.weighting import MSE, Discrepancy
 
 STEPS = 100
@@ -42,6 +43,7 @@ def time_of(k: Tensor, path: Path) -> Tensor:
     return (k + 1) / STEPS * path.T
 
 
+@register("objective", "ddpm", head="policy")
 @dataclass(frozen=True)
 class DDPM(Objective):
     """E |F(sqrt(a_k) x + sqrt(1 - a_k) z; k) - z|^2 (arXiv 2006.11239, eq. 14). Its fixed point is E[z | x_k, cond]."""
@@ -62,8 +64,9 @@ class DDPM(Objective):
         return LossOut(error.mean(), {"noise": error.detach()})
 
 
+@register("sampler", "diffusion", head="policy")
 @dataclass(frozen=True)
-class DiffusionSampler:
+class DiffusionSampler(Sampler):
     """kind=ddpm: ancestral sampling, usually with nfe = 100; kind=ddim: deterministic, usually nfe = 10."""
 
     path: Path

@@ -10,14 +10,16 @@ from torch import Generator, Tensor
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
-from isd_core.sampling import check_nfe
+from isd_core.sampling import Sampler, check_nfe
 from isd_core.support.errors import InputError
+from isd_core.support.registry import register
 from isd_core.weighting import MSE, Discrepancy
 from isd_policy.objectives.regression import output_at
 
 T_STAR = 0.1  # of T; the paper's t* = 0.9 counts from noise to data
 
 
+@register("objective", "mip", head="policy")
 @dataclass(frozen=True)
 class MIP(Objective):
     """|F(0; T) - x|^2 / 0.9^2 + |F(x + 0.1 z; 0.1 T) - x|^2 / 0.1^2; outputs are actions.
@@ -44,8 +46,9 @@ class MIP(Objective):
         return LossOut(loss.mean(), {"regression": regression.detach(), "denoise": denoise.detach()})
 
 
+@register("sampler", "mip", head="policy")
 @dataclass(frozen=True)
-class MIPSampler:
+class MIPSampler(Sampler):
     """The first output, then (nfe = 2) the network's second look at it; no noise."""
 
     path: Path

@@ -10,8 +10,9 @@ from torch import Generator, Tensor
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
-from isd_core.sampling import check_nfe
+from isd_core.sampling import Sampler, check_nfe
 from isd_core.support.errors import InputError
+from isd_core.support.registry import register
 from isd_core.weighting import MSE, Discrepancy
 
 
@@ -21,6 +22,7 @@ def output_at(net: VelocityNet, x: Tensor, time: float, cond: Cond) -> Tensor:
     return net(x, t, t, cond)
 
 
+@register("objective", "regression", head="policy")
 @dataclass(frozen=True)
 class Regression(Objective):
     """E |F(0; T, T) - x|^2: the output from a zero input is the action itself. Its fixed point is E[x | cond]."""
@@ -39,8 +41,9 @@ class Regression(Objective):
         return LossOut(error.mean(), {"regression": error.detach()})
 
 
+@register("sampler", "regression", head="policy")
 @dataclass(frozen=True)
-class RegressionSampler:
+class RegressionSampler(Sampler):
     """The output from a zero input at t = T: one evaluation, no noise."""
 
     path: Path

@@ -25,7 +25,7 @@ from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, write_json
 from isd_core.support.progress import Progress
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_policy.acting import Call, Inputs, Row
 from isd_policy.deploy.drive import Strategy, strategies, sweep, table, with_latency
 from isd_policy.deploy.runner import Runner
@@ -75,7 +75,7 @@ class PrefixConditioned:
         if not isinstance(simulation.policy, Policy):
             raise InputError(f"{simulation.saved.path} is an export; the comparison needs a checkpoint or a bundle.")
         self.policy, self.nfe, self.horizons = simulation.policy, nfe, simulation.policy.horizons
-        self.path: FlowPath = instantiate(simulation.saved.config["path"])
+        self.path: FlowPath = build("path", simulation.saved.config["path"])
         self.scheduler: ChunkScheduler | None = None
 
     def attend(self, runner: Runner) -> None:

@@ -23,7 +23,7 @@ import torch
 from isd_core.support import files
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.device import pick_device
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.training.batches import Shuffle
 from isd_core.training.trainer import PRECISIONS, LossModule
 from isd_image.build import build_network
@@ -46,10 +46,10 @@ def measure(network: str, derivative: str, given: argparse.Namespace, device: to
     latents = torch.randn(batch, given.channels, given.side, given.side)
     data = LabelledImages(latents, torch.arange(batch) % CLASSES, CLASSES, "random")
     model = ImageModel(build_network(config), ChannelNormaliser(*data.statistics()), data.draw).to(device)
-    loss = LossModule(model, instantiate(config["objective"]), PRECISIONS[precision])
+    loss = LossModule(model, build("objective", config["objective"]), PRECISIONS[precision])
     if given.compile:
         loss.compile_step(reduce_overhead=False)
-    optimizer = instantiate(config["trainer"]["optimizer"]).build(loss)
+    optimizer = build("optimizer", config["trainer"]["optimizer"]).build(loss)
     rows = {key: value.to(device) for key, value in data.batch(torch.arange(batch)).items()}
     rng = torch.Generator(device).manual_seed(0)
     cuda = device.type == "cuda"

@@ -27,16 +27,17 @@ from torch import Tensor, nn
 
 from envs.spec import EnvSpec
 from isd_core.network import Cond, VelocityNet
+from isd_core.paths import Linear
 from isd_core.sampling import Sampler
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.files import atomic_write, write_json
 from isd_core.support.progress import Progress
-from isd_core.support.registry import instantiate
 from isd_core.training import checkpoint
 from isd_policy.acting import Call, Inputs
 from isd_policy.build import build_policy
 from isd_policy.deploy import exports, graphs, int8
 from isd_policy.normaliser import MinMax
+from isd_policy.objectives import DiffusionSampler
 from isd_policy.policy import Normaliser, Policy
 from scripts.support import command
 from scripts.support.command import machine
@@ -123,9 +124,8 @@ def sampled(policy: Policy, sampler: Sampler, steps: int, net: VelocityNet) -> C
 def with_diffusion(policy: Policy, backend: str, net: VelocityNet) -> Iterator[Method]:
     """Diffusion in 100 and in 10 steps, of one network."""
     for name, kind, steps in (("DDPM-100", "ddpm", 100), ("DDIM-10", "ddim", 10)):
-        sampler = {"_target_": "isd_policy.objectives.ddpm.DiffusionSampler", "kind": kind}
-        path = instantiate({"_target_": "isd_core.paths.Linear"})
-        yield Method(backend, name, sampled(policy, instantiate(sampler, path=path), steps, net))
+        sampler = DiffusionSampler(Linear(), kind)
+        yield Method(backend, name, sampled(policy, sampler, steps, net))
 
 
 def eager(policy: Policy) -> Iterator[Method]:

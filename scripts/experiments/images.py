@@ -14,7 +14,7 @@ import torch
 
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_core.training.run import train
 from isd_core.training.trainer import DivergedError
@@ -69,7 +69,7 @@ def train_and_measure(cell: ImageCell, out: Path) -> dict[str, Any]:
     A run whose gradients stop being finite ends there, with "diverged" the step.
     """
     config = compose(cell, out)
-    data = instantiate(config["data"]["source"]).split("train")
+    data = build("source", config["data"]["source"]).split("train")
     model, diverged = build_model(config, data), None
     try:
         trainer = train(config, model, data, KIND)
@@ -91,8 +91,8 @@ class Meter:
 
     def __init__(self, config: Mapping[str, Any], extractor: str, count: int) -> None:
         words = f"extractor={extractor}".split()
-        self.extractor: Extractor = instantiate(resolved(compose_config("image_evaluate", words))["extractor"])
-        self.source = instantiate(config["data"]["source"])
+        self.extractor: Extractor = build("extractor", resolved(compose_config("image_evaluate", words))["extractor"])
+        self.source = build("source", config["data"]["source"])
         self.count, self.config = count, config
         self.reference: Reference = of_split(self.source.split("train"), "train", self.extractor)
 

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isd_core.support import seeds
 from isd_core.support.device import pick_device
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_image.build import build_model
 
@@ -42,11 +42,11 @@ def loss_at(place: Path, batch: int) -> tuple[LossFunction, list[Tensor]]:
     noise and times, and the parameters that it depends on."""
     saved = checkpoint.load(place)
     config, device = saved.config, pick_device("auto")
-    data = instantiate(config["data"]["source"]).split("train")
+    data = build("source", config["data"]["source"]).split("train")
     model = build_model(config, data)
     model.load_state_dict(saved.tensors("ema"))
     model.to(device).eval()
-    objective = instantiate(config["objective"])
+    objective = build("objective", config["objective"])
     rows = data.batch(torch.arange(min(batch, len(data))))
     x, cond = model.prepare(
         {key: value.to(device) for key, value in rows.items()}, seeds.torch_rng(0, "landscape data", device=device)

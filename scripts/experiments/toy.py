@@ -37,7 +37,7 @@ FROM_DATA_STD = ("parametrisation.sigma_data=1.065",)  # the EDM form is made fo
 RATIO = ("times.mean=-0.344",)  # the law of ln sigma, likewise moved by ln(1.065 / .5)
 SCM = ("times.mean=-0.244", "objective.warmup.share=0.15")  # moved alike; a run this short needs a longer warm-up
 END = "times=fixed_end"
-UNIFORM_BETWEEN = "objective.between={_target_: isd_core.intermediate.UniformBetween}"
+UNIFORM_BETWEEN = "objective.between={type: uniform}"
 
 MAIN = (("isd", "isd", ()), ("direct", "direct", ()), ("meanflow", "meanflow", ()))
 VARIANTS = (

@@ -22,11 +22,10 @@ from isd_core.objectives.base import Objective
 from isd_core.paths import Linear
 from isd_core.paths import Path as GaussianPath
 from isd_core.sampling import Sampler
-from isd_core.support import seeds
+from isd_core.support import registry, seeds
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
-from isd_core.support.registry import instantiate
 from scripts.experiments import metrics
 from scripts.support.heads import TEACHERS_PLACE, taught
 from scripts.support.passes import Passes, count_passes
@@ -90,18 +89,18 @@ def build(cell: ToyCell, steps: int, out: Path) -> Setup:
     if cell.teacher:
         words.append(f"objective.{TEACHERS_PLACE[cell.objective]}.checkpoint='{weights_file(out, cell.teacher)}'")
     config = resolved(compose_config("experiment_toy", words))
-    path = instantiate(config["path"])
+    path = registry.build("path", config["path"])
     torch.manual_seed(seeds.derive(cell.seed, "initial weights"))
     net = _network(cell, config, path)
     teacher = _network(cell, config, path)
     if cell.teacher:
         teacher.load_state_dict(load_file(weights_file(out, cell.teacher)))
-    return Setup(config, path, taught(config["objective"], teacher), net, instantiate(config["sampler"]))
+    return Setup(config, path, taught(config["objective"], teacher), net, registry.build("sampler", config["sampler"]))
 
 
 def _network(cell: ToyCell, config: Mapping[str, Any], path: GaussianPath) -> nn.Module:
     body = MLP(2, clock=path.clock, width=cell.width, depth=cell.depth, max_frequency=cell.max_frequency)
-    net: nn.Module = instantiate(config["parametrisation"], net=body, path=path)
+    net: nn.Module = registry.build("parametrisation", config["parametrisation"], net=body, path=path)
     return net
 
 

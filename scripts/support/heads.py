@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from isd_core.network import Cond
 from isd_core.objectives.base import Objective
 from isd_core.support.cli import CONFIGS, compose_config, resolved
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import ROLES, build
 from isd_core.velocities import Teacher
 from isd_image.build import build_network as build_image_network
 from isd_policy.build import build_encoder
 from isd_policy.build import build_network as build_policy_network
 
 OBSERVATIONS, ACTION = {"object": [10], "robot": [9]}, 7  # sizes of Lift
-TEACHER = "isd_core.velocities.teacher"
+TEACHER = "teacher"
 TEACHERS_PLACE = {"distill": "target", "distill_lagrangian": "velocity"}
 HEAD_STD = 0.02  # of random weights where a network starts at zero: an untrained DiT's derivative would be 0
 
@@ -39,17 +40,17 @@ class Example:
 def objectives(policies: bool) -> list[str]:
     """The names of configs/objective, with or without those that are for policies alone."""
     names = sorted(path.stem for path in (CONFIGS / "objective").glob("*.yaml"))
-    return [name for name in names if policies or "isd_policy" not in _source(name)]
+    return [name for name in names if policies or ROLES["objective"].get(_type(name)).head != "policy"]
 
 
-def _source(name: str) -> str:
-    return (CONFIGS / "objective" / f"{name}.yaml").read_text()
+def _type(name: str) -> str:
+    return str(OmegaConf.select(OmegaConf.load(CONFIGS / "objective" / f"{name}.yaml"), "type"))
 
 
 def is_policy(network: str) -> bool:
     """Whether a name of configs/network is of a policy's network; `InputError` for an unknown one."""
-    target = resolved(compose_config("image_train", [f"network={network}", "run_dir=unused"]))["network"]["_target_"]
-    return str(target).startswith("isd_policy.")
+    target = resolved(compose_config("image_train", [f"network={network}", "run_dir=unused"]))["network"]["type"]
+    return ROLES["network"].get(target).head == "policy"
 
 
 def example(network: str, objective: str, batch: int, words: Sequence[str] = ()) -> Example:
@@ -87,8 +88,8 @@ def _teacher_word(objective: str) -> list[str]:
 
 def taught(config: Mapping[str, Any], teacher: nn.Module) -> Objective:
     """The objective of a config, with `teacher`, which is frozen, where it names a teacher's checkpoint."""
-    places = [key for key, value in config.items() if isinstance(value, Mapping) and value.get("_target_") == TEACHER]
+    places = [key for key, value in config.items() if isinstance(value, Mapping) and value.get("type") == TEACHER]
     plain = {key: value for key, value in config.items() if key not in places}
     frozen = Teacher(teacher.eval().requires_grad_(False)) if places else None
-    objective: Objective = instantiate(plain, **dict.fromkeys(places, frozen))
+    objective: Objective = build("objective", plain, **dict.fromkeys(places, frozen))
     return objective

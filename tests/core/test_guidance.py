@@ -118,11 +118,11 @@ def test_guidance_at_sampling_costs_one_call_of_twice_the_rows(rng):
 # -- at the commands ---------------------------------------------------------------------------------------------------
 
 
-def config(guidance, objective="isd_core.objectives.eulerian.Eulerian", **fields):
-    chosen = {"_target_": f"isd_core.guidance.{guidance}", **({} if guidance == "NoGuidance" else {"null": NULL})}
-    neutral = {"weighting": {"_target_": "isd_core.weighting.Uniform"}}
-    neutral["discrepancy"] = {"_target_": "isd_core.weighting.MSE"}
-    return {"guidance": chosen, "objective": {"_target_": objective, **fields}, **neutral}
+def config(guidance, objective="eulerian", **fields):
+    chosen = {"type": guidance, **({} if guidance == "none" else {"null": NULL})}
+    neutral = {"weighting": {"type": "uniform"}}
+    neutral["discrepancy"] = {"type": "mse"}
+    return {"guidance": chosen, "objective": {"type": objective, **fields}, **neutral}
 
 
 def test_no_guidance_at_sampling_leaves_the_sampler():
@@ -165,12 +165,12 @@ def test_guidance_on_top_of_guidance_is_explained_in_one_line(trained, capsys):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"guidance": {"_target_": "isd_core.guidance.PreCFG"}}, "guidance=PreCFG would do nothing"),
-        ({"weighting": {"_target_": "isd_core.weighting.Adaptive"}}, "weighting=Adaptive would do nothing"),
+        ({"guidance": {"type": "pre"}}, "guidance=pre would do nothing"),
+        ({"weighting": {"type": "adaptive"}}, "weighting=adaptive would do nothing"),
     ],
 )
 def test_choices_that_an_objective_has_no_use_for_are_refused(changes, message):
-    regression = config("NoGuidance", objective="isd_policy.objectives.regression.Regression")
+    regression = config("none", objective="regression")
     check_objective(regression, "policy")
     with pytest.raises(InputError, match=message):
         check_objective(regression | changes, "policy")
@@ -178,8 +178,8 @@ def test_choices_that_an_objective_has_no_use_for_are_refused(changes, message):
 
 def test_a_network_without_the_intervals_inputs_is_refused():
     net = nn.Linear(1, 1)
-    interval = config("IntervalCFG")
-    interval["guidance"]["path"] = {"_target_": "isd_core.paths.Linear"}
+    interval = config("interval")
+    interval["guidance"]["path"] = {"type": "linear"}
     with pytest.raises(InputError, match="Linear has no input for omega, t_max, t_min"):
         check_inputs(interval, net)
     net.inputs = IntervalCFG.inputs

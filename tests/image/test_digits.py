@@ -108,7 +108,7 @@ def test_a_sample_depends_on_its_number_and_class_alone(run_dir):
 
 
 def test_a_further_average_can_be_sampled(train_digits, sample_digits, tmp_path):
-    short = "+trainer.averages.short={_target_: isd_core.training.ema.ConstantDecay, decay: 0.0}"
+    short = "+trainer.averages.short={type: constant, decay: 0.0}"
     assert train_digits(tmp_path / "run", 2, short, "grids=null") == 0
     for name in ("model", "ema_short", "ema"):
         assert sample_digits(tmp_path / "run", tmp_path / f"{name}.npz", "nfe=[1]", f"weights={name}") == 0

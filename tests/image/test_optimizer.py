@@ -8,9 +8,9 @@ from isd_core.paths import Linear
 from isd_core.support.errors import InputError
 from isd_core.training.optimizer import optimizer_tensors, restore_optimizer
 from isd_image.networks import DiT
-from isd_image.optimizer import NorMuon, NorMuonConfig, orthogonalise
+from isd_image.optimizer import NorMuon, NorMuonAdamW, orthogonalise
 
-CONFIG = NorMuonConfig(lr=0.01, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, adam_scale=0.1, adam_betas=(0.9, 0.99))
+CONFIG = NorMuonAdamW(lr=0.01, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, adam_scale=0.1, adam_betas=(0.9, 0.99))
 
 
 @pytest.mark.parametrize("shape", [(8, 32), (32, 8), (16, 16)])

@@ -5,13 +5,14 @@ import torch
 
 from isd_core.derivatives import ExactJVP
 from isd_core.support.cli import compose_config, resolved
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build, structured
+from isd_core.training.trainer import TrainerConfig
 from isd_image.build import build_network
 from isd_image.networks import UNet
 
 PUBLISHED = {  # arXiv 2601.22679 for isd, arXiv 2310.14189 for ict
     "isd_b4": {
-        "path._target_": "isd_core.paths.Trigonometric",
+        "path.type": "trigonometric",
         "objective.times.a": 0.8,
         "objective.times.b": 1.0,
         "objective.derivative.eps": 0.005,
@@ -36,11 +37,11 @@ PUBLISHED = {  # arXiv 2601.22679 for isd, arXiv 2310.14189 for ict
     },
     "isd_xl1": {
         "objective.guidance.omega_max": 8.0,
-        "objective.diagonal_discrepancy._target_": "isd_core.weighting.MSEPlusCosine",
+        "objective.diagonal_discrepancy.type": "mse_plus_cosine",
         "objective.discrepancy.c": 5.0,
         "objective.discrepancy.norm": "mean",
-        "objective.weighting._target_": "isd_core.weighting.Cosine",
-        "trainer.optimizer._target_": "isd_image.optimizer.NorMuonConfig",
+        "objective.weighting.type": "cosine",
+        "trainer.optimizer.type": "normuon",
         "trainer.clip_norm": 0.1,
         "trainer.steps": 600_000,
         "network.context_from": 10,
@@ -57,7 +58,7 @@ PUBLISHED = {  # arXiv 2601.22679 for isd, arXiv 2310.14189 for ict
         "objective.times.grid.size.s0": 10,
         "objective.times.grid.size.s1": 1280,
         "objective.discrepancy.c": 0.00054,
-        "trainer.optimizer._target_": "isd_image.optimizer.RAdamConfig",
+        "trainer.optimizer.type": "radam",
         "trainer.optimizer.lr": 1e-4,
         "trainer.batch_size": 1024,
         "trainer.steps": 400_000,
@@ -104,13 +105,13 @@ def test_a_shrunk_recipe_takes_a_step(name):
     config = config_of(name, *SHRUNK[name])
     torch.manual_seed(0)
     network = build_network(config)
-    trainer = instantiate(config["trainer"])
+    trainer = structured(TrainerConfig, config["trainer"], where="trainer")
     optimizer = trainer.optimizer.build(network)
     before = [p.detach().clone() for p in network.parameters()]
     data = config["data"]
     x = torch.randn(4, data["channels"], data["size"], data["size"])
     label = torch.arange(4) % max(1, data["classes"])
-    out = instantiate(config["objective"])(network, x, {"label": label}, torch.Generator().manual_seed(0), 0)
+    out = build("objective", config["objective"])(network, x, {"label": label}, torch.Generator().manual_seed(0), 0)
     out.loss.backward()
     optimizer.step()
     assert torch.isfinite(out.loss)
@@ -147,5 +148,5 @@ def test_unet_sizes_are_of_the_published_class(name, millions):
     config = compose_config("image_train", ["run_dir=x", f"network={name}"])
     size = 32 if name == "unet_cifar10" else 64
     with torch.device("meta"):
-        network = instantiate(config.network, channels=3, size=size, classes=0, clock=lambda t: t)
+        network = build("network", config.network, channels=3, size=size, classes=0, clock=lambda t: t)
     assert millions[0] < sum(p.numel() for p in network.parameters()) / 1e6 < millions[1]

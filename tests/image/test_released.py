@@ -10,7 +10,7 @@ from isd_core.flow_map import FlowMap
 from isd_core.paths import Trigonometric
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_image import convert, sample, train
 from isd_image.networks import DiT, InContext, TiT
@@ -235,5 +235,5 @@ def test_that_fixed_point_is_the_mixed_derivatives(rate):
 def test_the_released_clock_is_what_conversion_records():
     fields = ["run_dir=x", "recipe=isd_b4", "data.source.root=x", "derivative=released_clock"]
     config = resolved(compose_config("image_train", fields))
-    assert isinstance(instantiate(config["derivative"]), MixedClock)
+    assert isinstance(build("derivative", config["derivative"]), MixedClock)
     assert config["derivative"]["rate"] == Trigonometric().T

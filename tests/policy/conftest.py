@@ -86,21 +86,21 @@ def demonstrations() -> Callable[..., Demonstrations]:
 @pytest.fixture
 def config() -> dict:
     """A resolved training config of a very small policy for Lift, as a checkpoint holds it."""
-    path = {"_target_": "isd_core.paths.Linear"}
+    path = {"type": "linear"}
     return {
         "task": {"name": "lift"},
         "path": path,
-        "sampler": {"_target_": "isd_core.sampling.FlowMapSampler", "path": path},
+        "sampler": {"type": "flow_map", "path": path},
         "network": {
-            "_target_": "isd_policy.networks.unet1d.UNet1D",
+            "type": "unet1d",
             "widths": [8, 16],
             "embedding": 8,
             "frequency_dim": 8,
             "hidden": 8,
         },
-        "parametrisation": {"_target_": "isd_core.parametrisation.plain"},
-        "encoder": {"_target_": "isd_policy.encoder.ObservationEncoder"},
-        "actions": {"action_mode": None, "representation": {"_target_": "isd_policy.actions.Plain"}},
+        "parametrisation": {"type": "plain"},
+        "encoder": {"type": "observations"},
+        "actions": {"action_mode": None, "representation": {"type": "plain"}},
         "horizons": {"observation": 2, "prediction": 16, "execution": 8},
         "schema": {
             "observations": {key: [size] for key, size in SIZES.items()},

@@ -35,7 +35,7 @@ def test_every_field_has_a_comment(path):
     without = [
         line
         for line in fields(path.read_text())
-        if "  # " not in line and not line.rstrip().endswith(":") and "_target_:" not in line
+        if "  # " not in line and not line.rstrip().endswith(":") and "type:" not in line
     ]
     assert not without
 

@@ -18,7 +18,7 @@ from isd_core.objectives.semigroup import Semigroup
 from isd_core.paths import Linear, Trigonometric, VarianceExploding
 from isd_core.support import cli
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.times import BetaPair, Diagonal, Dyadic, FixedEnd, KarrasGrid, LogNormalPair, UniformOnGrid
 from isd_core.velocities import Conditional, OwnDiagonal, Teacher
 
@@ -95,11 +95,12 @@ def test_its_neighbours_are_not(make):
     ],
 )
 def test_the_command_ends_with_2_and_one_paragraph(words, message, capsys):
-    def build(config):
-        instantiate(cli.resolved(config)["parametrisation"], net=nn.Identity(), path=instantiate(config["path"]))
-        instantiate(cli.resolved(config)["objective"])
+    def job(config):
+        plain = cli.resolved(config)
+        build("parametrisation", plain["parametrisation"], net=nn.Identity(), path=build("path", plain["path"]))
+        build("objective", plain["objective"])
 
-    assert cli.run(build, "experiment_toy", ["trainer.steps=10", *words]) == 2
+    assert cli.run(job, "experiment_toy", ["trainer.steps=10", *words]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("error: ") and error.count("\n") == 1

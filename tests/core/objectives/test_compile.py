@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from isd_core.network import Trainable
 from isd_core.support import cli
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import structured
 from isd_core.training.trainer import LossModule, TrainerConfig
 from scripts.support.heads import TEACHERS_PLACE, taught
 
@@ -93,7 +93,5 @@ def test_the_trainers_compiled_step_is_the_eager_one():
 
 @pytest.mark.parametrize("value", [False, True, "reduce-overhead"])
 def test_the_field_takes_three_values(value):
-    config = instantiate(
-        {"_target_": "isd_core.training.trainer.TrainerConfig", "steps": 1, "batch_size": 1, "compile": value}
-    )
+    config = structured(TrainerConfig, {"steps": 1, "batch_size": 1, "compile": value}, where="trainer")
     assert TrainerConfig(1, 1, compile=value) == config

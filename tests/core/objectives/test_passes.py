@@ -5,7 +5,7 @@ import torch
 
 from isd_core.guidance import PreCFG
 from isd_core.support import cli
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 
 BATCH = 8
 
@@ -46,7 +46,7 @@ class Counting:
 
 def rows(name, guidance=None):
     config = cli.compose_config("policy_train", ["data=x", f"objective={name}"])
-    objective = instantiate(config["objective"])
+    objective = build("objective", config["objective"])
     if guidance is not None:
         objective = type(objective)(**{**vars(objective), "guidance": guidance})
     net = Counting()

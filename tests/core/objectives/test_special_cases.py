@@ -17,7 +17,7 @@ from isd_core.parametrisation import EDM
 from isd_core.paths import Linear, Trigonometric, VarianceExploding
 from isd_core.support import cli
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_core.times import Dyadic, FixedEnd, KarrasGrid, LogitNormalPair, LogNormalOnGrid, UniformOnGrid
 from isd_core.velocities import Conditional
 from isd_core.weighting import MSE, Adaptive, Cosine, Learned, MSEPlusCosine, PseudoHuber
@@ -45,7 +45,7 @@ def gradient(objective, net, step=0):
 
 def built(name, *overrides):
     config = cli.compose_config("policy_train", ["data=x", f"objective={name}", *overrides])
-    return instantiate(config["objective"])
+    return build("objective", config["objective"])
 
 
 def test_alpha_flow_tends_to_meanflow(net):

@@ -3,38 +3,10 @@ import sys
 
 import pytest
 
-from isd_core.paths import VarianceExploding
 from isd_core.support import cli
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, read_json, write_json
-from isd_core.support.registry import instantiate
 from isd_core.support.seeds import derive, numpy_rng, torch_rng
-from isd_core.times import BetaPair
-
-
-def test_a_config_becomes_the_object_with_nested_members():
-    built = instantiate({"_target_": "isd_core.paths.VarianceExploding", "sigma_max": 5.0}, rho=3.0)
-    assert built == VarianceExploding(sigma_max=5.0, rho=3.0)
-    nested = instantiate({"law": {"_target_": "isd_core.times.BetaPair", "a": 2.0}, "list": [1, {"x": 2}]})
-    assert nested == {"law": BetaPair(a=2.0), "list": [1, {"x": 2}]}
-
-
-@pytest.mark.parametrize(
-    "config, message",
-    [
-        ({"_target_": "os.system", "command": "true"}, "ISD_TRUSTED_PACKAGES=os"),
-        ({"_target_": "isd_core.times.Nothing"}, "cannot be imported"),
-        ({"_target_": "isd_core.times.BetaPair", "c": 1}, "'c'"),
-    ],
-)
-def test_untrusted_unknown_and_misspelt_targets_are_refused(config, message):
-    with pytest.raises(InputError, match=message):
-        instantiate(config)
-
-
-def test_a_package_that_the_user_trusts_is_built(monkeypatch):
-    monkeypatch.setenv("ISD_TRUSTED_PACKAGES", "fractions")
-    assert instantiate({"_target_": "fractions.Fraction", "numerator": 3}) == 3
 
 
 def test_streams_differ_by_seed_purpose_and_index_and_repeat():

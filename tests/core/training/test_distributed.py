@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from isd_core.network import Trainable
 from isd_core.objectives.eulerian import Eulerian
-from isd_core.training.optimizer import OptimizerConfig
+from isd_core.training.optimizer import AdamW
 from isd_core.training.loggers import JsonlLogger
 from isd_core.paths import Linear
 from isd_core.weighting import Learned
@@ -53,7 +53,7 @@ def train(run_dir, accumulate, shard, steps):
     torch.manual_seed(0)
     config = TrainerConfig(
         steps=steps, batch_size=16, accumulate=accumulate, device="cpu", shard=shard, schedule="constant", warmup=0,
-        optimizer=OptimizerConfig(lr=1e-2), clip_norm=0.1, log_every=1, diagnose_every=1, checkpoint_every=100,
+        optimizer=AdamW(lr=1e-2), clip_norm=0.1, log_every=1, diagnose_every=1, checkpoint_every=100,
     )
     objective = Eulerian(Linear(), weighting=Learned())
     trainer = Trainer(Model(), objective, Data(), config, run_dir=run_dir, seed=3, config={}, kind="toy")

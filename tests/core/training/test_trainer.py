@@ -17,7 +17,7 @@ from isd_core.support.errors import InputError
 from isd_core.training import checkpoint
 from isd_core.training.ema import EMA, ConstantDecay, PowerDecay
 from isd_core.training.loggers import JsonlLogger, read_log
-from isd_core.training.optimizer import OptimizerConfig
+from isd_core.training.optimizer import AdamW
 from isd_core.training.trainer import DivergedError, Trainer, TrainerConfig
 
 
@@ -80,7 +80,7 @@ def test_the_seed_decides_the_run(tmp_path):
 
 
 def test_training_learns_and_the_log_says_so(tmp_path):
-    t = trainer(tmp_path, steps=300, log_every=50, optimizer=OptimizerConfig(lr=3e-3))
+    t = trainer(tmp_path, steps=300, log_every=50, optimizer=AdamW(lr=3e-3))
     logger = JsonlLogger(tmp_path)
     t.run([logger])
     logger.close()
@@ -177,7 +177,7 @@ def test_an_absent_device_is_refused():
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero(tmp_path):
-    t = trainer(tmp_path, steps=100, warmup=10, optimizer=OptimizerConfig(lr=1.0))
+    t = trainer(tmp_path, steps=100, warmup=10, optimizer=AdamW(lr=1.0))
     assert t.learning_rate(0) == 0.1 and t.learning_rate(9) == 1.0
     assert t.learning_rate(55) == pytest.approx(0.5)
     assert t.learning_rate(99) < 1e-3

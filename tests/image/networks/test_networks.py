@@ -8,7 +8,7 @@ from isd_core.derivatives import CentralDifference, ExactJVP
 from isd_core.paths import Linear
 from isd_core.support.cli import compose_config
 from isd_core.support.errors import InputError
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from isd_image.networks import DiT, InContext, TiT
 from isd_image.networks.layers import AxialRotary, PatchEmbedding, sincos_positions, unpatchify
 
@@ -164,5 +164,5 @@ def parameters(name: str, channels: int, size: int) -> int:
     """Trainable parameters of a network config on latents of 1,000 classes, counted without allocating them."""
     config = compose_config("image_train", ["run_dir=x", f"network={name}"])
     with torch.device("meta"):
-        network = instantiate(config.network, channels=channels, size=size, classes=1000, clock=CLOCK)
+        network = build("network", config.network, channels=channels, size=size, classes=1000, clock=CLOCK)
     return sum(p.numel() for p in network.parameters() if p.requires_grad)

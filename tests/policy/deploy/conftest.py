@@ -106,7 +106,7 @@ def make_runner(clock, robot, counting, guards) -> Callable[..., Runner]:
 @pytest.fixture
 def run(save_policy, config) -> Path:
     """A run's folder with one checkpoint, as training leaves it."""
-    whole = config | {"objective": {"_target_": "isd_core.objectives.eulerian.Eulerian"}, "data": "gone.hdf5"}
+    whole = config | {"objective": {"type": "eulerian"}, "data": "gone.hdf5"}
     return save_policy(config=whole, **checkpoint.provenance())
 
 

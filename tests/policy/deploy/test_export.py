@@ -115,13 +115,13 @@ def test_a_wrong_graph_is_noticed(policy):
 @pytest.mark.parametrize(
     "sampler",
     [
-        "isd_core.sampling.DiagonalSampler",
-        "isd_policy.objectives.regression.RegressionSampler",
-        "isd_policy.objectives.mip.MIPSampler",
+        "diagonal",
+        "regression",
+        "mip",
     ],
 )
 def test_other_samplers_are_traced(sampler, config, normaliser):
-    policy = build_policy(config | {"sampler": {"_target_": sampler, "path": config["path"]}}, normaliser).eval()
+    policy = build_policy(config | {"sampler": {"type": sampler, "path": config["path"]}}, normaliser).eval()
     module = graphs.trace(policy, 1, None).module()
     obs, noise = graphs.example(policy, 3)
     noise += torch.randn(noise.shape)
@@ -129,7 +129,7 @@ def test_other_samplers_are_traced(sampler, config, normaliser):
 
 
 def test_a_sampler_that_draws_noise_is_refused_by_name(config, normaliser):
-    sampler = {"_target_": "isd_core.sampling.ConsistencySampler", "path": config["path"]}
+    sampler = {"type": "consistency", "path": config["path"]}
     policy = build_policy(config | {"sampler": sampler}, normaliser).eval()
     with pytest.raises(InputError, match="ConsistencySampler with nfe=2 cannot be exported"):
         graphs.trace(policy, 2, None)

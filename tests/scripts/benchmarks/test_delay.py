@@ -21,7 +21,7 @@ def policy():
 
 def conditioned(policy, nfe, known):
     """The policy in a loop whose next actions are `known`."""
-    path = {"_target_": "isd_core.paths.Linear"}
+    path = {"type": "linear"}
     made = PrefixConditioned(SimpleNamespace(policy=policy, saved=SimpleNamespace(config={"path": path})), nfe)
     buffer = ActionBuffer(execution=8, blend=0)
     buffer.merge(np.full((15, 7), 0.3), asked=0)

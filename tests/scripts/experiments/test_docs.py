@@ -8,7 +8,7 @@ import torch
 
 from isd_core.networks.mlp import MLP
 from isd_core.support import cli
-from isd_core.support.registry import instantiate
+from isd_core.support.registry import build
 from scripts.support.heads import TEACHERS_PLACE, taught
 from scripts.support.passes import count_passes
 
@@ -24,7 +24,7 @@ def objective(name):
     place = TEACHERS_PLACE.get(name)
     words = ["data=unused", f"objective={name}", *([f"objective.{place}.checkpoint=unused"] if place else [])]
     config = cli.resolved(cli.compose_config("policy_train", words))
-    path = instantiate(config["path"])
+    path = build("path", config["path"])
     return path, taught(config["objective"], MLP(2, clock=path.clock, width=8, depth=1))
 
 
