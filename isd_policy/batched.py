@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from isd_core.support.errors import InputError
-from isd_policy.acting import Inputs, PolicyBackend, check_initial_noise
+from isd_policy.backend import Inputs, PolicyBackend, check_initial_noise
 
 ROWS = 16
 """Rows of a call of the network are a multiple of this: a processor's kernels work on 16 numbers at once and round the

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from isd_core.support.errors import InputError
 from isd_core.training import checkpoint
-from isd_policy.acting import PolicyBackend
+from isd_policy.backend import PolicyBackend
 from isd_policy.build import KIND, build_policy, normaliser_of
-from isd_policy.deploy import bundles, exports
+from isd_policy.deploy.bundle import folder as bundle_folder
+from isd_policy.deploy.export import folder as export_folder
+from isd_policy.deploy.export.onnx_policy import OnnxPolicy
 from isd_policy.policy import Policy
 
 WEIGHTS = ("ema", "model")
@@ -26,17 +28,17 @@ def load(path: str | Path, weights: str | None = None, device: str = "cpu") -> P
 
 def load_saved(saved: checkpoint.Checkpoint, weights: str | None = None, device: str = "cpu") -> PolicyBackend:
     """The policy of what `open_saved` returned (see `load`)."""
-    if isinstance(saved, exports.Export):
+    if isinstance(saved, export_folder.Export):
         if device != "cpu":
             raise InputError(f"{saved.path} is an export for the processor; device={device} needs a bundle.")
-        return exports.OnnxPolicy.open(saved)
+        return OnnxPolicy.open(saved)
     return load_policy(saved, weights, device)
 
 
 def open_saved(path: str | Path) -> checkpoint.Checkpoint:
     """The bundle, export or checkpoint that `path` stands for, without its weights."""
-    for kind in (bundles, exports):
-        if kind.find(path) is not None:
+    for kind in (bundle_folder, export_folder):
+        if kind.MANIFEST.find(path) is not None:
             return kind.read(path)
     return checkpoint.load(path)
 

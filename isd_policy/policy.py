@@ -12,8 +12,8 @@ from torch import Generator, Tensor, nn
 from isd_core.network import Cond, Trainable
 from isd_core.sampling import Sampler
 from isd_core.support.errors import InputError
-from isd_policy.acting import Inputs, PolicyBackend, check_initial_noise
 from isd_policy.actions import ActionRepresentation, Plain
+from isd_policy.backend import Inputs, PolicyBackend, check_initial_noise
 from isd_policy.encoder import ObservationEncoder
 from isd_policy.horizons import Horizons
 from isd_policy.normaliser import MinMax

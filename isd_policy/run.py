@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import write_json
-from isd_policy.deploy import report as loop_report
-from isd_policy.deploy.drive import against_the_clock, sweep, table
-from isd_policy.deploy.guards import Guards
-from isd_policy.deploy.settings import LoopSettings
-from isd_policy.deploy.simulated import guards_of
+from isd_policy.deploy.loop import page
+from isd_policy.deploy.loop.drive import against_the_clock, sweep, table
+from isd_policy.deploy.loop.guards import Guards
+from isd_policy.deploy.loop.settings import LoopSettings
+from isd_policy.deploy.loop.simulated import guards_of
 from isd_policy.simulation import Simulation, open_simulation
 from isd_policy.validation import check_positive, check_whole
 
@@ -58,7 +58,7 @@ def drive(simulation: Simulation, guards: Guards, settings: LoopSettings, config
         write_json(config["out"], content)
         written.append(config["out"])
     if config["report"] is not None:
-        loop_report.write(config["report"], content)
+        page.write(config["report"], content)
         written.append(config["report"])
     if written:
         print(f"Written: {', '.join(map(str, written))}.")

@@ -16,7 +16,7 @@ from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
-from isd_policy.acting import PolicyBackend
+from isd_policy.backend import PolicyBackend
 from isd_policy.build import schema_of
 from isd_policy.loading import load_saved, open_saved
 from isd_policy.policy import Policy

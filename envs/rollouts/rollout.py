@@ -18,6 +18,7 @@ from envs.rollouts.pool import ATTEMPTS, HANG_SECONDS, Lost, Pool, Raised
 from envs.rollouts.runners import make_pool
 from envs.rollouts.statistics import wilson
 from envs.spec import Spec
+from isd_core.support.history import ObservationHistory
 from isd_core.support.progress import Progress
 
 
@@ -57,7 +58,7 @@ class Live:
     """An episode in a slot."""
 
     index: int
-    history: deque[Observation]
+    history: ObservationHistory[Observation]
     start: dict[str, Any]
     sim_seconds: float
     score: float = 0.0
@@ -69,7 +70,8 @@ class Live:
         return sum(map(len, self.actions))
 
     def request(self) -> Request:
-        obs = {key: np.stack([row[key] for row in self.history]) for key in self.history[-1]}
+        rows = self.history.rows()
+        obs = {key: np.stack([row[key] for row in rows]) for key in rows[-1]}
         return Request(self.index, self.calls, obs)
 
 
@@ -213,7 +215,8 @@ class _Run:
         self._begin(slot, index)
 
     def _start_episode(self, slot: int, reset: ResetResult) -> None:
-        history = deque([reset.observation] * self.obs_horizon, maxlen=self.obs_horizon)
+        history = ObservationHistory[Observation](self.obs_horizon)
+        history.push(reset.observation)
         self.live[slot] = Live(self.assigned[slot], history, reset.start, reset.seconds)
 
     def _advance(self, slot: int, chunk: Any, seconds: float) -> None:
@@ -224,7 +227,7 @@ class _Run:
         success = bool(chunk.success.any())
         if not (success or chunk.fault or episode.steps >= self.max_steps):
             for back in range(min(chunk.steps, self.obs_horizon), 0, -1):
-                episode.history.append({key: values[-back] for key, values in chunk.observations.items()})
+                episode.history.push({key: values[-back] for key, values in chunk.observations.items()})
             return
         self.episodes[episode.index] = Episode(
             index=episode.index,

@@ -26,12 +26,12 @@ from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, write_json
 from isd_core.support.progress import Progress
 from isd_core.support.registry import build
-from isd_policy.acting import Call, Inputs, Row
-from isd_policy.deploy.drive import Strategy, strategies, sweep, table, with_latency
-from isd_policy.deploy.runner import Runner
-from isd_policy.deploy.settings import LoopSettings
-from isd_policy.deploy.simulated import guards_of
-from isd_policy.deploy.supply import ChunkScheduler
+from isd_policy.backend import Call, Inputs, Row
+from isd_policy.deploy.loop.drive import Strategy, strategies, sweep, table, with_latency
+from isd_policy.deploy.loop.runner import Runner
+from isd_policy.deploy.loop.scheduler import ChunkScheduler
+from isd_policy.deploy.loop.settings import LoopSettings
+from isd_policy.deploy.loop.simulated import guards_of
 from isd_policy.policy import Policy
 from isd_policy.simulation import Simulation, open_simulation
 from scripts.support import command

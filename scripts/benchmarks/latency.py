@@ -33,9 +33,10 @@ from isd_core.support.cli import compose_config, resolved
 from isd_core.support.files import atomic_write, write_json
 from isd_core.support.progress import Progress
 from isd_core.training import checkpoint
-from isd_policy.acting import Call, Inputs
+from isd_policy.backend import Call, Inputs
 from isd_policy.build import build_policy
-from isd_policy.deploy import exports, graphs, int8
+from isd_policy.deploy.export import graphs, int8
+from isd_policy.deploy.export.onnx_policy import OnnxPolicy, session_of
 from isd_policy.normaliser import MinMax
 from isd_policy.objectives import DiffusionSampler
 from isd_policy.policy import Normaliser, Policy
@@ -166,9 +167,7 @@ def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32")
         graphs.write_onnx(graphs.trace(policy, nfe, 1), file)
         if precision == "int8":
             int8.quantise(file)
-        runtime = exports.OnnxPolicy(
-            file, policy.schema, policy.horizons, policy.action_size, nfe, batch=1, threads=threads
-        )
+        runtime = OnnxPolicy(file, policy.schema, policy.horizons, policy.action_size, nfe, batch=1, threads=threads)
         yield Method(backend, f"{nfe} NFE", lambda runtime=runtime: runtime.infer(inputs))  # type: ignore[misc]
     yield from with_diffusion(policy, backend, onnx_step(policy, folder / f"{precision}_step.onnx", threads, precision))
 
@@ -180,7 +179,7 @@ def onnx_step(policy: Policy, file: Path, threads: int, precision: str) -> Veloc
         graphs.write_onnx(torch.export.export(Step(policy.net), step_example(policy)), file, names)
     if precision == "int8":
         int8.quantise(file)
-    session = exports.session_of(file, threads)
+    session = session_of(file, threads)
 
     def net(x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
         values = (value.contiguous().numpy() for value in (x, t, s, cond["obs"]))

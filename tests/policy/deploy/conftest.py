@@ -10,13 +10,13 @@ import pytest
 
 from isd_core.support.cli import run as run_command
 from isd_core.training import checkpoint
-from isd_policy.deploy import bundle
-from isd_policy.deploy.clock import VirtualClock
-from isd_policy.deploy.guards import Guards
-from isd_policy.deploy.inference import DelayedInference
-from isd_policy.deploy.robot import Stamped
-from isd_policy.deploy.runner import Runner
-from isd_policy.deploy.settings import LoopSettings
+from isd_policy.deploy.bundle import __main__ as bundle
+from isd_policy.deploy.loop.clock import VirtualClock
+from isd_policy.deploy.loop.guards import Guards
+from isd_policy.deploy.loop.inference import DelayedInference
+from isd_policy.deploy.loop.robot import Stamped
+from isd_policy.deploy.loop.runner import Runner
+from isd_policy.deploy.loop.settings import LoopSettings
 from isd_policy.horizons import Horizons
 
 PERIOD = 0.05

@@ -8,8 +8,8 @@ import urllib.request
 from contextlib import contextmanager
 from urllib.error import HTTPError
 
-from isd_policy.deploy.engine import DynamicBatcher
-from isd_policy.deploy.server import Limits, PolicyServer
+from isd_policy.deploy.serve.batcher import DynamicBatcher
+from isd_policy.deploy.serve.server import Limits, PolicyServer
 
 
 class Running:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import scripts.benchmarks.delay as benchmark
-from isd_policy.deploy.plan import ActionBuffer
+from isd_policy.deploy.loop.action_buffer import ActionBuffer
 from scripts.benchmarks.delay import PrefixConditioned, figure, markdown
 from scripts.benchmarks.latency import inputs_of, policy_of
 

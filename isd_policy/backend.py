@@ -1,0 +1,119 @@
+"""One robot's side of a policy, whatever computes it: checked observations, their history, noise, a call's parts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from isd_core.sampling import check_nfe
+from isd_core.support import seeds
+from isd_core.support.errors import InputError
+from isd_core.support.history import ObservationHistory
+from isd_policy.horizons import Horizons
+from isd_policy.observations import ObservationSchema
+
+INITIAL_NOISE = ("gaussian", "zeros")
+
+Row = dict[str, np.ndarray]
+"""One checked observation (see `ObservationSchema.row`)."""
+
+
+class Call(NamedTuple):
+    """One call of a policy: the last To observations, oldest first, and the stream (seed, *index) of its noise."""
+
+    history: Sequence[Row]
+    stream: tuple[int, ...]
+
+
+class Inputs(NamedTuple):
+    """Calls as arrays: obs, key -> [B, To, ...]; noise [B, T, the network's Da]."""
+
+    obs: dict[str, np.ndarray]
+    noise: np.ndarray
+
+
+class PolicyBackend(ABC):
+    """A policy that drives robots: `reset`, `observe`, `act` for one, `preprocess` and `infer` for many or for a loop.
+
+    A backend sets schema, horizons, nfe (network calls of `act`) and initial_noise (`gaussian` or `zeros`), and gives
+    `action_size` and `infer`.
+    """
+
+    schema: ObservationSchema
+    horizons: Horizons
+    nfe: int
+    initial_noise: str
+
+    @property
+    @abstractmethod
+    def action_size(self) -> int:
+        """The network's size of an action, which is the noise's."""
+
+    @abstractmethod
+    def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
+        """All predicted actions from the newest observation on, [B, T - To + 1, robot's Da] float32.
+
+        Raises `InputError` for a number of network calls that the backend cannot make.
+        """
+
+    def use(self, nfe: int | None = None, initial_noise: str | None = None) -> None:
+        """Sets the network calls and the initial noise of the calls that name none; None leaves one as it is.
+
+        Raises `InputError` for what the backend does not have.
+        """
+        self.nfe = self.nfe if nfe is None else check_nfe(nfe)
+        self.initial_noise = self.initial_noise if initial_noise is None else check_initial_noise(initial_noise)
+
+    def row(self, obs: Mapping[str, np.ndarray]) -> Row:
+        """A checked copy of one observation, key -> [d] or [H, W, C].
+
+        Raises `InputError` for a missing key, a wrong shape and a number that is not finite.
+        """
+        return self.schema.row(obs)
+
+    def preprocess(self, calls: Sequence[Call]) -> Inputs:
+        """The arrays of some calls."""
+        histories = [
+            {key: np.stack([row[key] for row in call.history]) for key in self.schema.shapes} for call in calls
+        ]
+        return Inputs(self.schema.stack(histories), self.noise(self.initial_noise, [call.stream for call in calls]))
+
+    def noise(self, initial_noise: str, streams: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Initial noise [len(streams), T, Da]: zeros, or normal numbers of the streams (seed, "policy", *index)."""
+        shape = (self.horizons.prediction, self.action_size)
+        if check_initial_noise(initial_noise) == "zeros":
+            return np.zeros((len(streams), *shape), np.float32)
+        rows = [seeds.numpy_rng(seed, "policy", *index).standard_normal(shape, np.float32) for seed, *index in streams]
+        return np.stack(rows)
+
+    # -- one robot ----------------------------------------------------------------------------------------------------
+
+    def reset(self, seed: int = 0) -> None:
+        """Forgets the observations; the noise of the calls that follow comes from (seed, number of the call)."""
+        self._history: ObservationHistory[Row] = ObservationHistory(self.horizons.observation)
+        self._seed, self._calls = seed, 0
+
+    def observe(self, obs: Mapping[str, np.ndarray]) -> None:
+        """Adds one observation to the history; the first one fills it. Call it at every control step (see `row`)."""
+        self._history.push(self.row(obs))
+
+    def act(
+        self, obs: Mapping[str, np.ndarray], nfe: int | None = None, initial_noise: str | None = None
+    ) -> np.ndarray:
+        """`observe(obs)`, then the next actions to execute, [Ta, robot's Da] float32."""
+        self.observe(obs)
+        inputs = self.preprocess([Call(self._history.rows(), (self._seed, self._calls))])
+        if initial_noise is not None:
+            inputs = inputs._replace(noise=self.noise(initial_noise, [(self._seed, self._calls)]))
+        self._calls += 1
+        return self.infer(inputs, nfe)[0, : self.horizons.execution]
+
+
+def check_initial_noise(initial_noise: str) -> str:
+    """`initial_noise` itself; `InputError` unless it is one of `INITIAL_NOISE`."""
+    if initial_noise not in INITIAL_NOISE:
+        raise InputError(f"initial_noise={initial_noise}: the sampler begins from {' or '.join(INITIAL_NOISE)}.")
+    return initial_noise

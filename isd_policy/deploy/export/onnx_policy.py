@@ -1,0 +1,100 @@
+"""A policy computed by ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from isd_core.support.errors import InputError
+from isd_policy.backend import Inputs, PolicyBackend, check_initial_noise
+from isd_policy.build import schema_of
+from isd_policy.deploy.export.folder import NOISE, ONNX, Export
+from isd_policy.horizons import Horizons
+from isd_policy.observations import ObservationSchema
+
+
+def session_of(file: Path, threads: int) -> Any:
+    """ONNX Runtime's session of a graph, on the processor; `InputError` without the package.
+
+    Its threads do not spin while they wait, because the control loop shares the cores.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"An ONNX policy needs onnxruntime ({error}): pip install 'isd-flow[export]'.") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+class OnnxPolicy(PolicyBackend):
+    """A policy computed by ONNX Runtime on the processor, with the graph's number of network calls.
+
+    file: the graph, for any number of rows or, with `batch`, for so many; threads: of the network, None takes torch's
+    number. Raises `InputError` without the package onnxruntime.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        schema: ObservationSchema,
+        horizons: Horizons,
+        action_size: int,
+        nfe: int,
+        batch: int | None = None,
+        initial_noise: str = "gaussian",
+        threads: int | None = None,
+    ) -> None:
+        self.session = session_of(file, torch.get_num_threads() if threads is None else threads)
+        self.schema, self.horizons, self.nfe, self.initial_noise = (
+            schema,
+            horizons,
+            nfe,
+            check_initial_noise(initial_noise),
+        )
+        self.batch, self._action_size = batch, action_size
+        self.reset()
+
+    @classmethod
+    def open(cls, export: Export, threads: int | None = None) -> OnnxPolicy:
+        """The policy of an export; `InputError` where it has no ONNX file or a damaged one."""
+        card, graph = export.meta, export.meta["graph"]
+        return cls(
+            export.file(ONNX),
+            schema_of(export.config),
+            Horizons(**card["horizons"]),
+            graph["action_size"],
+            graph["nfe"],
+            graph["batch"],
+            card["initial_noise"],
+            threads,
+        )
+
+    @property
+    def action_size(self) -> int:
+        return self._action_size
+
+    def use(self, nfe: int | None = None, initial_noise: str | None = None) -> None:
+        if nfe not in (None, self.nfe):
+            raise InputError(f"nfe={nfe}: this export has {self.nfe}; export the bundle again with nfe={nfe}.")
+        super().use(nfe, initial_noise)
+
+    def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
+        self.use(nfe)
+        rows = len(inputs.noise)
+        size = rows if self.batch is None else self.batch
+        return np.concatenate([self._run(inputs, slice(i, i + size)) for i in range(0, rows, size)])
+
+    def _run(self, inputs: Inputs, rows: slice) -> np.ndarray:
+        """Some rows; a graph of a fixed batch gets copies of the last one as well."""
+        feed = {key: value[rows] for key, value in (*inputs.obs.items(), (NOISE, inputs.noise))}
+        count = len(feed[NOISE])
+        if self.batch is not None and count < self.batch:
+            feed = {key: np.concatenate([v, np.repeat(v[-1:], self.batch - count, axis=0)]) for key, v in feed.items()}
+        actions: np.ndarray = self.session.run(None, feed)[0][:count]
+        return actions

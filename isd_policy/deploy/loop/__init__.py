@@ -1,0 +1,1 @@
+"""The control loop: a robot driven by chunks at a fixed rate, and what happened on the way."""

@@ -1,0 +1,1 @@
+"""A policy for clients on a network: `python -m isd_policy.deploy.serve`."""

@@ -1,0 +1,257 @@
+"""A policy for clients on a network: a websocket with msgpack frames, health and metrics over HTTP.
+
+The first frame is the policy's description. Then each frame of a client is a map of observations, key -> [To, ...] (the
+last To, oldest first) or [...] (one, which stands for all To, as of a robot at rest), and is answered by a frame with
+`actions` [Ta, Da], those to execute, `ahead` [n, Da], all from the newest observation on, and `server_timing`; or by a
+text, which says what is wrong. The server keeps nothing between two frames, so a client needs no reset. Under the key
+`isd` a client may name the `stream` of its noise and its `deadline_ms`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import http
+import ipaddress
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from isd_core.support.errors import InputError
+from isd_policy.backend import Call, PolicyBackend
+from isd_policy.deploy.client.policy import OPTIONS
+from isd_policy.deploy.client.wire import WireError, pack, unpack
+from isd_policy.deploy.serve.batcher import DynamicBatcher, Job
+from isd_policy.deploy.serve.metrics import Metrics
+
+SPARE_BYTES = 65_536
+"""What a frame may hold beside its observations."""
+WIDEST_NUMBER = 8
+
+
+@dataclass(frozen=True)
+class Limits:
+    """deadline: seconds for an answer; clients: connections at once; grace: seconds for the last answers at the end."""
+
+    deadline: float = 5.0
+    clients: int = 64
+    grace: float = 5.0
+
+
+class PolicyServer:
+    """Serves `policy`, whose description (the card of its bundle) is `card`.
+
+    token: what a client must present as `Authorization: Bearer TOKEN` or `Api-Key TOKEN`. seed: of the noise of clients
+    that name no stream. Raises `InputError` for an address beyond this machine without a token.
+    """
+
+    def __init__(
+        self,
+        policy: PolicyBackend,
+        card: Mapping[str, Any],
+        batcher: DynamicBatcher,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        limits: Limits | None = None,
+        seed: int = 0,
+    ) -> None:
+        if token is None and not is_loopback(host):
+            raise InputError(
+                f"host={host} reaches beyond this machine, where anybody could move the robot: give token_file=FILE, a "
+                "file with a secret that clients present, or host=127.0.0.1."
+            )
+        self.policy, self.batcher, self.host, self.port = policy, batcher, host, port
+        self.token, self.limits, self.seed = token, Limits() if limits is None else limits, seed
+        self.metadata = pack(described(card))
+        self.metrics = Metrics()
+        self._answering = 0
+        self._draining = False
+        self._server: Server | None = None
+
+    async def start(self) -> int:
+        """Begins to listen; returns the port."""
+        self._server = await serve(
+            self._serve,
+            self.host,
+            self.port,
+            process_request=self._http,
+            max_size=self.largest_frame,
+            compression=None,
+            server_header=None,
+        )
+        port: int = next(iter(self._server.sockets)).getsockname()[1]
+        return port
+
+    async def stop(self) -> None:
+        """Takes no more requests, gives the answers that are due within the grace, and closes the connections."""
+        self._draining = True
+        limit = time.monotonic() + self.limits.grace
+        while self._answering and time.monotonic() < limit:
+            await asyncio.sleep(0.01)
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    @property
+    def largest_frame(self) -> int:
+        """Bytes of the largest frame that a client can need."""
+        sizes = sum(int(np.prod(shape)) for shape in self.policy.schema.shapes.values())
+        return SPARE_BYTES + WIDEST_NUMBER * self.policy.horizons.observation * sizes
+
+    # -- HTTP ---------------------------------------------------------------------------------------------------------
+
+    def _http(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answers /healthz and /metrics, and turns strangers away; None lets a websocket through."""
+        if request.path == "/healthz":
+            stuck = self.batcher.busy_seconds > self.limits.deadline
+            state = "the policy hangs" if stuck else "ending" if self._draining else "ok"
+            return connection.respond(_status(state == "ok"), f"{state}\n")
+        if not self._admits(request):
+            self.metrics.rejected += 1
+            return connection.respond(http.HTTPStatus.UNAUTHORIZED, "A token is needed: Authorization: Bearer TOKEN\n")
+        if request.path == "/metrics":
+            return connection.respond(http.HTTPStatus.OK, self.metrics.text(self.batcher.waiting))
+        if self._draining or self.metrics.clients >= self.limits.clients:
+            self.metrics.rejected += 1
+            return connection.respond(_status(False), f"There are {self.metrics.clients} clients already.\n")
+        return None
+
+    def _admits(self, request: Request) -> bool:
+        if self.token is None:
+            return True
+        given = request.headers.get("Authorization", "").encode("utf-8", "replace")
+        accepted = [f"{scheme} {self.token}".encode() for scheme in ("Bearer", "Api-Key")]
+        return bool(sum(hmac.compare_digest(given, wanted) for wanted in accepted))
+
+    # -- websocket ----------------------------------------------------------------------------------------------------
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        number, calls = self.metrics.connections, 0
+        self.metrics.connections += 1
+        self.metrics.clients += 1
+        try:
+            await connection.send(self.metadata)
+            async for message in connection:
+                self._answering += 1
+                try:
+                    answer = await self._answer(message, (self.seed, number, calls))
+                    async with asyncio.timeout(self.limits.deadline):
+                        await connection.send(answer)
+                finally:
+                    self._answering -= 1
+                calls += 1
+                if self._draining:
+                    break
+        except (ConnectionClosed, TimeoutError):  # a client that left, or that does not take its answer
+            pass
+        finally:
+            self.metrics.clients -= 1
+
+    async def _answer(self, message: str | bytes, stream: tuple[int, ...]) -> bytes | str:
+        """The answer to a frame: a frame, or a text that says what is wrong."""
+        began = time.monotonic()
+        try:
+            call, seconds = self._call(message, stream)
+        except (WireError, InputError) as error:
+            self.metrics.requests["refused"] += 1
+            return str(error)
+        try:
+            job, chunk = await self._computed(call, seconds)
+        except TimeoutError:
+            self.metrics.requests["late"] += 1
+            return f"There was no answer within the deadline of {1000 * seconds:.0f} ms."
+        except InputError as error:
+            self.metrics.requests["refused"] += 1
+            return str(error)
+        except Exception as error:  # whatever a policy raises, the connection lives on
+            self.metrics.requests["failed"] += 1
+            return f"The policy failed: {type(error).__name__}: {error}"
+        now = time.monotonic()
+        self.metrics.requests["ok"] += 1
+        self.metrics.request_seconds.add(now - began)
+        self.metrics.infer_seconds.add(now - job.begun)
+        timing = {"queue_ms": 1e3 * (job.begun - job.asked), "infer_ms": 1e3 * (now - job.begun), "rows": job.rows}
+        return pack({"actions": chunk[: self.policy.horizons.execution], "ahead": chunk, "server_timing": timing})
+
+    def _call(self, message: str | bytes, stream: tuple[int, ...]) -> tuple[Call, float]:
+        """The call that a frame asks for, and the seconds that it may take."""
+        if isinstance(message, str):
+            raise WireError("This is a text; a request is a binary frame of msgpack.")
+        content = unpack(message)
+        if not isinstance(content, dict):
+            raise WireError(f"A request is a map of observations, not {type(content).__name__}.")
+        options = content.pop(OPTIONS, {})
+        stream, seconds = self._options(options, stream)
+        return Call(self._history(content), stream), seconds
+
+    def _options(self, options: Any, stream: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
+        if not isinstance(options, dict) or options.keys() - {"stream", "deadline_ms"}:
+            raise WireError(f"`{OPTIONS}` is a map of `stream` and `deadline_ms`, not {options}.")
+        given, deadline = options.get("stream", list(stream)), options.get("deadline_ms", 1000 * self.limits.deadline)
+        if not isinstance(given, list) or not given or not all(type(n) is int and 0 <= n < 2**63 for n in given):
+            raise WireError(f"`stream` is a list of whole numbers of at least 0, not {given}.")
+        if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
+            raise WireError(f"`deadline_ms` is a number above 0, not {deadline}.")
+        return tuple(given), min(deadline / 1000, self.limits.deadline)
+
+    def _history(self, content: Mapping[Any, Any]) -> list[dict[str, np.ndarray]]:
+        """The last To observations of a request, checked."""
+        length = self.policy.horizons.observation
+        shapes = self.policy.schema.shapes
+        arrays = {key: np.asarray(content[key]) for key in shapes if key in content}
+        several = {key for key, value in arrays.items() if value.ndim == len(shapes[key]) + 1}
+        for key in several:
+            if len(arrays[key]) != length:
+                raise InputError(f"`{key}` holds {len(arrays[key])} observations; the policy sees the last {length}.")
+        if not several:
+            return [self.policy.row(arrays)] * length
+        steps = ({key: v[i] if key in several else v for key, v in arrays.items()} for i in range(length))
+        return [self.policy.row(step) for step in steps]
+
+    async def _computed(self, call: Call, seconds: float) -> tuple[Job, np.ndarray]:
+        """The chunk of a call, computed in the batcher's thread. Raises `TimeoutError` and what the policy raises."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[np.ndarray] = loop.create_future()
+
+        def answer(chunk: np.ndarray | None, error: Exception | None) -> None:
+            loop.call_soon_threadsafe(_settle, future, chunk, error)
+
+        job = Job(call, time.monotonic() + seconds, answer)
+        self.batcher.submit(job)
+        async with asyncio.timeout(seconds):
+            return job, await future
+
+
+def _settle(future: asyncio.Future[np.ndarray], chunk: np.ndarray | None, error: Exception | None) -> None:
+    if future.done():  # nobody waits any more
+        return
+    if chunk is None:
+        future.set_exception(error if error is not None else RuntimeError("there is no chunk"))
+    else:
+        future.set_result(chunk)
+
+
+def _status(good: bool) -> http.HTTPStatus:
+    return http.HTTPStatus.OK if good else http.HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address reaches no further than this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def described(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client is told of the policy: the card without what builds it."""
+    hidden = {"config", "sha256", "format"}
+    return {"protocol": 1, **{key: value for key, value in card.items() if key not in hidden}}
