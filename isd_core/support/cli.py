@@ -1,37 +1,50 @@
-"""Commands: a config, overrides on the command line, exit codes (0 done, 2 the input is wrong, 1 anything else)."""
+"""Commands: a config, overrides on the command line, exit codes.
+
+0: done. 2: the input is wrong, or a check found something. 1: any other error. 130: interrupted. 141: nobody reads the
+output any more.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import re
+import select
 import sys
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any, cast
 
+import yaml
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from isd_core.support.errors import InputError
+from isd_core.support.groups import Groups
+from isd_core.support.overrides import Override, apply, missing_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 
+Choices = dict[str, str | None]
+"""The choice of each group (`group` or `group@package`); None where it may be left out and is."""
 
-def command(
-    config_name: str, positional: str | None = None
-) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+Main = Callable[[DictConfig], int | None]
+"""What a command does with its config; it may return an exit code."""
+
+
+def command(config_name: str, positional: str | None = None) -> Callable[[Main], Callable[[], None]]:
     """Turns `main(cfg)` into a program: composes `configs/<config_name>.yaml` with the overrides and runs it.
 
     `--help` prints every field with its comment, `--cfg` the resolved config. The program leaves no files of its own.
-    positional: the field that a first word without `=` sets.
+    positional: the field that a word without `=` sets.
     """
 
-    def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
+    def decorate(function: Main) -> Callable[[], None]:
         @functools.wraps(function)
         def main() -> None:
             sys.exit(run(function, config_name, sys.argv[1:], positional))
@@ -41,36 +54,78 @@ def command(
     return decorate
 
 
-def run(
-    function: Callable[[DictConfig], None], config_name: str, arguments: Sequence[str], positional: str | None = None
-) -> int:
+def run(function: Main, config_name: str, arguments: Sequence[str], positional: str | None = None) -> int:
     """Runs one command and returns its exit code. Errors that are not the user's keep their traceback."""
     try:
-        check_packages()
-        flags = {word for word in arguments if word.startswith("-")}
-        overrides = [word for word in arguments if word not in flags]
-        if positional is not None and overrides and "=" not in overrides[0]:
-            overrides[0] = f"{positional}={overrides[0]}"
-        if flags & {"-h", "--help"}:
-            print(help_text(function, config_name, overrides))
-            return 0
-        if unknown := flags - {"--cfg"}:
-            raise InputError(
-                f"Unknown flag {sorted(unknown)[0]}. Fields are set as key=value; --help lists them, --cfg prints "
-                "the resolved config."
-            )
-        config = compose_config(config_name, overrides)
-        if "--cfg" in flags:
-            print(OmegaConf.to_yaml(config, resolve=True), end="")
-            return 0
-        function(config)
+        code = _run(function, config_name, arguments, positional)
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
+    except BrokenPipeError:
+        if not _unread(sys.stdout.fileno()):
+            raise  # another pipe broke: to a worker, say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        return 141
+
+
+def _run(function: Main, config_name: str, arguments: Sequence[str], positional: str | None) -> int:
+    check_packages()
+    flags, words, folders = _sorted(arguments)
+    if positional is not None:
+        words = [_named(word, config_name, positional) for word in words]
+    if flags & {"-h", "--help"}:
+        print(help_text(function, config_name, words, folders))
+        return 0
+    config = compose_config(config_name, words, folders)
+    if "--cfg" in flags:
+        print(OmegaConf.to_yaml(config, resolve=True), end="")
+        return 0
+    return function(config) or 0
+
+
+def _sorted(arguments: Sequence[str]) -> tuple[set[str], list[str], list[Path]]:
+    """The arguments as flags, words, and the folders of `--config-dir`. Raises `InputError` for an unknown flag."""
+    flags: set[str] = set()
+    words: list[str] = []
+    folders: list[Path] = []
+    rest = iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if flag == "--config-dir":
+            if not (value := value if equals else next(rest, "")):
+                raise InputError("--config-dir needs a folder: --config-dir DIR.")
+            folders.append(Path(value).expanduser().absolute())
+        elif argument in ("-h", "--help", "--cfg"):
+            flags.add(argument)
+        elif argument.startswith("-"):
+            raise InputError(
+                f"Unknown flag {argument}. Fields are set as key=value; --help lists them, --cfg prints the resolved "
+                "config, --config-dir DIR adds a folder of configs."
+            )
+        else:
+            words.append(argument)
+    return flags, words, folders
+
+
+def _named(word: str, config_name: str, positional: str) -> str:
+    """A word that stands alone as the override of the positional field: one without `=`, or the name of a file."""
+    key = word.partition("=")[0]
+    alone = "=" not in word and (not word.startswith("~") or "/" in word)
+    if alone or (key.split(".")[0] not in _root_fields(config_name) and Path(word).exists()):
+        return f"{positional}={word}"
+    return word
+
+
+def _unread(descriptor: int) -> bool:
+    """Whether this end of a pipe has lost its reader."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def check_packages() -> None:
@@ -86,19 +141,24 @@ def check_packages() -> None:
             )
 
 
-def compose_config(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The composed config. Raises `InputError` for an unknown key, group or choice and for a value left out."""
-    try:
-        words, plain = _split_plain(config_name, overrides)
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = compose(config_name, overrides=words)
-        for key, value in plain.items():
-            config[key] = None if value == "null" else value
-        resolved(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(_explain(config_name, error)) from error
-    if missing := sorted(OmegaConf.missing_keys(config)):
+# -- configs ----------------------------------------------------------------------------------------------------------
+
+
+def compose_config(config_name: str, overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> DictConfig:
+    """The composed config with the overrides (see `isd_core.support.overrides`); of two for one field the last counts.
+
+    folders: further groups of configs. Raises `InputError` for an unknown field, group or choice, for a value of
+    another type, and for one left out.
+    """
+    config, _ = _composed(config_name, overrides, Groups.of(CONFIGS, folders))
+    if missing := sorted(missing_fields(config)):
         raise InputError(f"No value was given for: {', '.join(missing)}. Add {missing[0]}=... to the command.")
+    try:
+        resolved(config)
+    except OmegaConfBaseException as error:
+        found = re.search(r"key '([^']+)' not found", str(error))
+        absent = f"`{found[1]}`, which this config does not have" if found else f"another ({_line(error)})"
+        raise InputError(f"The field `{error.full_key}` refers to {absent}.") from error
     return config
 
 
@@ -107,70 +167,94 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
-def _split_plain(config_name: str, overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The overrides for hydra, and those of fields of the root file that share their name with a group.
-
-    hydra would take `data=FILE` for a choice of the group `data`, which other commands have.
-    """
-    fields = OmegaConf.load(CONFIGS / f"{config_name}.yaml").keys() - {"defaults"}
-    named = {key for key in fields if (CONFIGS / str(key)).is_dir()}
-    plain = dict(word.split("=", 1) for word in overrides if word.split("=", 1)[0] in named and "=" in word)
-    return [word for word in overrides if word.split("=", 1)[0] not in named], plain
-
-
-def _explain(config_name: str, error: Exception) -> str:
-    """Hydra's message in one paragraph, with the nearest known key."""
-    message = " ".join(str(error).split())
-    if isinstance(error, OverrideParseException):
-        return f"`{error.override}` is no override: {message}. Expected key=value; quote special characters."
-    if found := re.search(r"Could not override '([^']+)'", message):
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            known = _leaves(compose(config_name))
-        near = get_close_matches(found[1], known, n=3, cutoff=0.5)
-        return (
-            f"There is no field `{found[1]}` in this command's config."
-            + (" Did you mean " + " or ".join(f"`{key}`" for key in near) + "?" if near else "")
-            + " --help lists all fields."
-        )
-    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
-        choices = ", ".join(_choices(found[1]))
-        return f"There is no {found[1]} called `{found[2]}`; known: {choices}."
-    return message
+def _composed(config_name: str, overrides: Sequence[str], groups: Groups) -> tuple[DictConfig, Choices]:
+    """The config, in which values may be left out, and the choices of its groups."""
+    own, given = _root_fields(config_name), [Override.of(word) for word in overrides]
+    chosen = {o.target: o for o in given if o.key not in own and groups.chosen_by(o)}
+    if any(o.sign.startswith("+") or o.text == "null" for o in given):
+        _check_against(_compose(config_name, [], groups)[1], own, given, chosen.values())
+    config, choices = _compose(config_name, [groups.word(o) for o in chosen.values()], groups)
+    for override in given:
+        if override.key in own or not groups.chosen_by(override):
+            apply(config, override)
+    return config, choices
 
 
-def _leaves(config: DictConfig, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for key in map(str, config):
-        node = config._get_node(key)
-        keys.append(f"{prefix}{key}")
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            keys += _leaves(node, f"{prefix}{key}.")
-    return keys
+def _check_against(defaults: Choices, own: set[str], given: Sequence[Override], chosen: Iterable[Override]) -> None:
+    """Raises `InputError` for what is added where nothing would read it, and for a needed group that is set to null."""
+    known = own | {(group.partition("@")[2] or group).split(".")[0] for group in defaults}
+    for override in given:
+        place = override.package or override.key
+        if override.sign.startswith("+") and place.split(".")[0] not in known:
+            raise InputError(
+                f"`{override.word}`: this command reads no `{place}`. A + adds fields inside those that it reads: "
+                f"{', '.join(sorted(known))}."
+            )
+    for override in chosen:
+        if override.text == "null" and defaults.get(override.target, "") is not None:
+            raise InputError(f"`{override.word}`: this command needs a choice; --help lists them.")
+        if override.sign == "++" or (override.sign == "+" and override.target in defaults):
+            raise InputError(f"`{override.word}`: a choice of `{override.target}` is set without +.")
 
 
-def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
-
-
-def help_text(function: Callable[[DictConfig], None], config_name: str, overrides: Sequence[str] = ()) -> str:
-    """The command's purpose, its groups with their choices, and the commented source of every chosen config file."""
-    chosen = dict(word.lstrip("+").split("=", 1) for word in overrides if "=" in word)
-    root = (CONFIGS / f"{config_name}.yaml").read_text()
-    lines = [(function.__doc__ or "").strip(), "", "Fields are set as key=value:", ""]
-    body = [_fields(root)]
+def _compose(config_name: str, words: Sequence[str], groups: Groups) -> tuple[DictConfig, Choices]:
+    """hydra's composition by choices of groups alone."""
     try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            words, _ = _split_plain(config_name, overrides)
-            hydra = compose(config_name, overrides=words, return_hydra_config=True).hydra
-    except HydraException as error:
-        raise InputError(_explain(config_name, error)) from error
-    for group, choice in reversed(hydra.runtime.choices.items()):
-        if choice is None or group.startswith("hydra/"):
+        with initialize_config_dir(str(groups.ours), version_base="1.3"):
+            config = compose(config_name, overrides=[*groups.search_path(), *words], return_hydra_config=True)
+    except yaml.YAMLError as error:
+        raise InputError(f"A config cannot be read: {_line(error)}.") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(_explain(config_name, _line(error), groups)) from error
+    choices = {name: choice for name, choice in config.hydra.runtime.choices.items() if not name.startswith("hydra/")}
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    OmegaConf.set_struct(config, True)
+    return config, choices
+
+
+def _explain(config_name: str, message: str, groups: Groups) -> str:
+    """What hydra says of a choice, with what could be chosen."""
+    if found := re.search(r"Could not (?:override|delete) '([^']+)'", message):
+        known = ", ".join(sorted(_compose(config_name, [], groups)[1])) or "none"
+        return f"This command has no group `{found[1]}`; its groups: {known}."
+    if found := re.search(r"In '([^']+)': Could not (?:find|load) '([^']+)/([^'/]+)'", message):
+        return f"{found[1]}.yaml asks for {found[2]}={found[3]}; known: {', '.join(groups.choices(found[2]))}."
+    return f"The configs do not fit together: {message}"
+
+
+def _root_fields(config_name: str) -> set[str]:
+    """The fields of a command's own file, which go before groups of their names."""
+    return {str(key) for key in OmegaConf.load(CONFIGS / f"{config_name}.yaml")} - {"defaults"}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+# -- help -------------------------------------------------------------------------------------------------------------
+
+
+USAGE = (
+    "Fields are set as key=value, of which the last counts; --cfg prints the resolved config and does nothing else,",
+    "--config-dir DIR adds choices: the files DIR/GROUP/NAME.yaml.",
+)
+
+
+def help_text(function: Main, config_name: str, overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> str:
+    """The command's purpose, its groups with their choices, and the commented source of every chosen config file."""
+    groups = Groups.of(CONFIGS, folders)
+    given = {Override.of(word).target for word in overrides}
+    lines = [(function.__doc__ or "").strip(), "", *USAGE, ""]
+    body = [_fields((CONFIGS / f"{config_name}.yaml").read_text())]
+    for target, choice in reversed(_composed(config_name, overrides, groups)[1].items()):
+        if choice is None:
             continue
-        others = ", ".join(_choices(group))
-        mark = "given" if group in chosen else "default"
-        source = (CONFIGS / group / f"{choice}.yaml").read_text()
-        body.append(f"\n{group}={choice}   # {mark}; choices: {others}\n" + _indent(_fields(source)))
+        group = target.partition("@")[0]
+        mark = "given" if target in given else "default"
+        source = groups.file(group, choice).read_text()
+        others = ", ".join(groups.choices(group))
+        body.append(f"\n{target}={choice}   # {mark}; choices: {others}\n" + indent(_fields(source), "  "))
     return "\n".join(lines + body).rstrip()
 
 
@@ -185,7 +269,3 @@ def _fields(source: str) -> str:
         if not skipping and line.strip():
             lines.append(line)
     return "\n".join(lines)
-
-
-def _indent(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())

@@ -56,7 +56,7 @@ def run_dir(out: Path, cell: ImageCell) -> Path:
 
 def compose(cell: ImageCell, out: Path) -> dict[str, Any]:
     """The training's resolved config, with as many checkpoints as the cell has points."""
-    words = [*cell.words, f"seed={cell.seed}", f"run_dir='{run_dir(out, cell)}'"]
+    words = [*cell.words, f"seed={cell.seed}", f"run_dir={run_dir(out, cell)}"]
     steps = compose_config("image_train", words).trainer.steps
     every = max(1, steps // cell.points)
     words += [f"trainer.checkpoint_every={every}", f"trainer.keep_checkpoints={cell.points + 1}"]

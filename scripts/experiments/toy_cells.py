@@ -87,7 +87,7 @@ def build(cell: ToyCell, steps: int, out: Path) -> Setup:
     """The cell's parts for a run of `steps` steps. The first weights depend on the seed alone."""
     words = [f"objective={cell.objective}", f"trainer.steps={steps}", *cell.overrides]
     if cell.teacher:
-        words.append(f"objective.{TEACHERS_PLACE[cell.objective]}.checkpoint='{weights_file(out, cell.teacher)}'")
+        words.append(f"objective.{TEACHERS_PLACE[cell.objective]}.checkpoint={weights_file(out, cell.teacher)}")
     config = resolved(compose_config("experiment_toy", words))
     path = registry.build("path", config["path"])
     torch.manual_seed(seeds.derive(cell.seed, "initial weights"))

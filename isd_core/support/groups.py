@@ -1,0 +1,69 @@
+"""Groups of configs: folders of YAML files of which a command chooses one, ours and those of `--config-dir`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from isd_core.support.errors import InputError
+from isd_core.support.overrides import Override
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups in `ours` and in further folders, in which a group has the name that it has in ours."""
+
+    ours: Path
+    more: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, ours: Path, more: Sequence[Path]) -> Groups:
+        """Raises `InputError` for a folder that is not there and for a file that two of them have."""
+        seen = {path.relative_to(ours): path for path in ours.glob("*/**/*.yaml")}
+        for folder in more:
+            if not folder.is_dir():
+                raise InputError(f"--config-dir {folder}: there is no such folder.")
+            for path in sorted(folder.glob("*/**/*.yaml")):
+                name = path.relative_to(folder)
+                if name in seen:
+                    raise InputError(
+                        f"{path} has the name of {seen[name]}: rename it, so that it is clear which is meant."
+                    )
+                seen[name] = path
+        return cls(ours, tuple(more))
+
+    def choices(self, group: str) -> list[str]:
+        """The names of a group's files; empty where there is no such group."""
+        if not all(part.isidentifier() for part in group.split("/")):
+            return []
+        return sorted(path.stem for folder in (self.ours, *self.more) for path in (folder / group).glob("*.yaml"))
+
+    def chosen_by(self, override: Override) -> bool:
+        """Whether a word chooses a file of a group (and does not set fields of one, or one of another name)."""
+        return bool(self.choices(override.key)) and not (override.text or "").startswith("{")
+
+    def word(self, override: Override) -> str:
+        """A choice as hydra reads it. Raises `InputError` for one that is not there."""
+        if override.sign == "~" or override.text == "null":
+            return f"~{override.target}"
+        if override.text not in (choices := self.choices(override.key)):
+            near = get_close_matches(override.text or "", choices, n=1)
+            guess = f" Did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"There is no {override.key} called `{override.text}`; known: {', '.join(choices)}.{guess}"
+            )
+        return f"{override.sign}{override.target}={override.text}"
+
+    def file(self, group: str, choice: str) -> Path:
+        """The file of a choice."""
+        places = [folder / group / f"{choice}.yaml" for folder in (self.ours, *self.more)]
+        return next(place for place in places if place.is_file())
+
+    def search_path(self) -> list[str]:
+        """The words by which hydra finds the further folders."""
+        quoted = [QuotedString(f"file://{folder}", Quote.single).with_quotes() for folder in self.more]
+        return [f"hydra.searchpath=[{','.join(quoted)}]"] if quoted else []
