@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from omegaconf import DictConfig
 
+from envs.demonstrations import hdf5
 from envs.demonstrations.recordings import load_recording, start_of
 from envs.engines.factory import make_engine, resolve
 from envs.replay import repeat_all
@@ -33,6 +34,7 @@ def convert(path: Path, out: Path, workers: int, engine: str = "compiled", mode:
     """
     if out.exists():
         raise InputError(f"{out} exists already; remove it, or choose another out=.")
+    hdf5.check_own(path)
     recording = load_recording(path, engine=engine, mode=mode)
     spec = resolve(recording.spec)
     if not isinstance(spec, EnvSpec) or spec.action_mode != "delta":

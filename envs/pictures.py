@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 from omegaconf import DictConfig
 
+from envs.demonstrations import hdf5
 from envs.demonstrations.recordings import load_recording, start_of
 from envs.engines.factory import make_engine
 from envs.rollouts.jobs import in_turn, run_jobs
@@ -29,6 +30,7 @@ def add_pictures(path: Path, out: Path, cameras: Sequence[str], size: int, worke
         raise InputError(f"{out} exists already; remove it, or choose another out=.")
     if not cameras or size < 1:
         raise InputError(f"cameras={list(cameras)}, size={size}: expected at least one camera and a size above 0.")
+    hdf5.check_own(path)
     recording = load_recording(path)
     shapes = {f"{camera}{CAMERA_SUFFIX}": (size, size, 3) for camera in cameras}
     spec = recording.spec.with_pictures(shapes)

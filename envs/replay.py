@@ -102,7 +102,7 @@ def _of_results(cfg: DictConfig) -> tuple[Spec, list[StoredEpisode], Engine]:
 
 def _of_data(cfg: DictConfig) -> tuple[Spec, list[StoredEpisode], Engine]:
     """Counts the demonstrations that succeed in this simulator."""
-    recording = load_recording(Path(str(cfg.data)), cfg.action_key, cfg.env.engine, cfg.env.mode)
+    recording = load_recording(Path(str(cfg.data)), cfg.action_key, cfg.env.engine, cfg.env.mode, cfg.external)
     spec = resolve(recording.spec)
     engine = make_engine(spec)
     demos = [

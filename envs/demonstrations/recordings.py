@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import h5py
 import numpy as np
 
+from envs.demonstrations import hdf5
+from envs.demonstrations.hdf5 import DemonstrationFile
+from envs.demonstrations.pusht_recording import PushTRecording
 from envs.engines.engine import Engine
 from envs.engines.pusht.spec import PushTSpec
 from envs.spec import Spec, spec_of_data
 from isd_core.support.errors import InputError
-from isd_core.support.zarr_groups import is_group, open_group
+from isd_core.support.zarr_groups import is_group
 
 
 @dataclass(frozen=True)
@@ -40,57 +40,40 @@ class Recording:
     episodes: list[RecordedEpisode]
 
 
-def load_recording(path: Path, action_key: str = "actions", engine: str = "compiled", mode: str = "exact") -> Recording:
+def load_recording(
+    path: Path, action_key: str = "actions", engine: str = "compiled", mode: str = "exact", external: bool = False
+) -> Recording:
     """Reads actions and states of all demonstrations of a file.
 
-    action_key: `actions_abs` makes the environment one of absolute poses. engine, mode: of robosuite's tasks.
-    Raises `InputError` for another kind of file, an environment that is not simulated here, and damaged data.
+    action_key: `actions_abs` makes the environment one of absolute poses. engine, mode: of robosuite's tasks. external:
+    whether the file may take data from other files. Raises `InputError` for another kind of file, an environment that
+    is not simulated here, and damaged data.
     """
     if path.exists() and is_group(path):
-        return _pusht(path)
-    try:
-        with h5py.File(path, "r") as file:
-            data = file["data"]
-            env_args = _env_args(path, data.attrs)
-            spec = spec_of_data(env_args, engine, mode)
-            if action_key == "actions_abs":
-                spec = spec.with_action_mode("absolute")
-            names = sorted(data, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
-            episodes = [_episode(path, data[name], name, action_key) for name in names]
-    except (OSError, KeyError, RuntimeError) as error:
-        raise InputError(
-            f"{path} cannot be replayed ({error}); expected an HDF5 file with data/<demonstration>/states and "
-            f"{action_key}, or Push-T's zarr recording."
-        ) from error
+        return _pusht(path, external)
+    with hdf5.opened(path, external) as file:
+        env_args = file.env_args
+        spec = spec_of_data(env_args, engine, mode)
+        if action_key == "actions_abs":
+            spec = spec.with_action_mode("absolute")
+        episodes = [_episode(file, name, action_key) for name in file.names]
     return Recording(path, spec, str(env_args.get("env_version") or "unknown"), episodes)
 
 
-def _env_args(path: Path, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """robomimic's description, or robosuite's own (env, env_info, repository_version) in the same form."""
-    try:
-        if "env_args" in attributes:
-            found: dict[str, Any] = json.loads(attributes["env_args"])
-            return found
-        info = json.loads(attributes["env_info"])
-        version, name = str(attributes["repository_version"]), str(attributes["env"])
-        return {"env_name": name, "env_version": version, "env_kwargs": info}
-    except (KeyError, TypeError, ValueError) as error:
+def _episode(file: DemonstrationFile, name: str, action_key: str) -> RecordedEpisode:
+    states, actions = file.find(name, "states"), file.find(name, action_key)
+    if states is None or actions is None:
         raise InputError(
-            f"{path} does not say of which environment it is (data.attrs env_args, or env and env_info: {error})."
-        ) from error
-
-
-def _episode(path: Path, demo: h5py.Group, name: str, action_key: str) -> RecordedEpisode:
-    states, actions = np.asarray(demo["states"]), np.asarray(demo[action_key], np.float64)
-    if len(states) < len(actions) or not len(actions):
-        raise InputError(f"{path}: data/{name} has {len(states)} states for {len(actions)} actions.")
-    text = str(demo.attrs["model_file"])
-    if not text.lstrip().startswith("<"):
-        beside = path.parent / "models" / text
-        if not beside.is_file():
-            raise InputError(f"{path} names the model {text}, which is not at {beside}.")
-        text = beside.read_text()
-    return RecordedEpisode(name, actions, states, text)
+            f"{file.path} cannot be replayed: data/{name} has no {'states' if states is None else action_key}; it has "
+            f"{', '.join(file.keys(name)) or 'nothing'}. Expected data/<demonstration>/states and {action_key}, or "
+            "Push-T's zarr recording."
+        )
+    if states.ndim != 2 or actions.ndim != 2 or len(states) < len(actions) or not len(actions):
+        raise InputError(
+            f"{file.path}: data/{name} has states {list(states.shape)} and {action_key} {list(actions.shape)}; "
+            "expected [steps, size] of both, and a state before each action."
+        )
+    return RecordedEpisode(name, np.asarray(actions, np.float64), np.asarray(states), file.model_xml(name))
 
 
 def start_of(recording: Recording, episode: RecordedEpisode, engine: Engine, step: int = 0) -> dict[str, Any]:
@@ -128,14 +111,8 @@ def _box(xml: str, name: str) -> list[float]:
     raise InputError(f"The recorded model has no box called {name}, so its size is unknown.")
 
 
-def _pusht(path: Path) -> Recording:
-    group = open_group(path)
-    try:
-        states, actions, ends = (
-            np.asarray(group[key][:], np.float64) for key in ("data/state", "data/action", "meta/episode_ends")
-        )
-    except KeyError as error:
-        raise InputError(f"{path} has no {error}: of zarr stores only Push-T's recording holds states.") from error
-    spans = zip([0, *ends[:-1].astype(int).tolist()], ends.astype(int).tolist(), strict=True)
-    episodes = [RecordedEpisode(f"demo_{i}", actions[a:b], states[a:b]) for i, (a, b) in enumerate(spans)]
+def _pusht(path: Path, external: bool) -> Recording:
+    found = PushTRecording.open(path, external)
+    spans = zip(found.names, [0, *found.ends[:-1].tolist()], found.ends.tolist(), strict=True)
+    episodes = [RecordedEpisode(name, found.actions[a:b], found.states[a:b]) for name, a, b in spans]
     return Recording(path, PushTSpec(), "Diffusion Policy's Push-T", episodes)

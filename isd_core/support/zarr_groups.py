@@ -1,7 +1,11 @@
-"""Opening zarr groups: folders, and ZIP files that hold one."""
+"""Opening zarr groups: folders, and ZIP files that hold one.
+
+A store does not reach outside itself: a folder with links that lead out of it is refused, unless the caller allows it.
+"""
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,14 +25,39 @@ def is_group(path: Path) -> bool:
 def _root_in_zip(path: Path) -> str | None:
     """The outermost group in a ZIP file, such as `` or `name.zarr`."""
     with zipfile.ZipFile(path) as archive:
-        names = [Path(name) for name in archive.namelist()]
+        names = [path for name in archive.namelist() if not _hidden(path := Path(name))]
     groups = [str(name.parent) for name in names if name.name in MARKERS]
     root = min(groups, key=lambda name: len(Path(name).parts), default=None)
     return "" if root == "." else root
 
 
-def open_group(path: Path) -> Any:
-    """The root group, for reading. Raises `InputError` for a damaged store and without the package zarr."""
+def _hidden(path: Path) -> bool:
+    """Whether a member belongs to the system that made the archive, such as `__MACOSX/._x.zarr/.zgroup`."""
+    return any(part == "__MACOSX" or part.startswith(".") for part in path.parts[:-1])
+
+
+def _check_own(folder: Path) -> None:
+    """Raises `InputError` where a file of the store lies elsewhere."""
+    root = folder.resolve()
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink() and not (target := Path(entry.path).resolve()).is_relative_to(root):
+                    raise InputError(
+                        f"{folder}: {Path(entry.path).relative_to(folder)} is a link to {target}. A data file may not "
+                        "take data from other files. Where you trust it, a training allows that by "
+                        "dataset.external=true, and replay, inspect and convert by external=true."
+                    )
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+
+
+def open_group(path: Path, external: bool = False) -> Any:
+    """The root group, for reading. external: whether its files may lie elsewhere, behind symbolic links.
+
+    Raises `InputError` for a damaged store, for such links, and without the package zarr.
+    """
     try:
         import zarr
         from zarr.storage import ZipStore
@@ -36,6 +65,8 @@ def open_group(path: Path) -> Any:
         raise InputError(f"{path} needs the package zarr ({error}): pip install 'isd-flow[zarr]'.") from error
     try:
         if path.is_dir():
+            if not external:
+                _check_own(path)
             return zarr.open_group(path, mode="r")
         return zarr.open_group(ZipStore(path, mode="r"), mode="r", path=_root_in_zip(path))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.demonstrations.pusht_recording import is_recording
 from isd_core.support.errors import InputError
 from isd_core.support.zarr_groups import is_group
 from isd_core.training.distributed import World
@@ -46,5 +47,5 @@ def read(path: str | Path, options: Mapping[str, Any]) -> Demonstrations:
             "[object]."
         )
     if path.exists() and is_group(path):
-        return (pusht if pusht.is_recording(path) else zarr_store).read(path, **options)
+        return (pusht if is_recording(path, bool(options.get("external"))) else zarr_store).read(path, **options)
     return robomimic.read(path, **options)

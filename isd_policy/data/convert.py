@@ -22,15 +22,15 @@ BLOCK_STEPS = 64 * CHUNK_STEPS
 """Steps that are written at once: whole chunks of pictures."""
 
 
-def convert(path: Path, out: Path) -> Description:
+def convert(path: Path, out: Path, external: bool = False) -> Description:
     """Writes all observations, actions, masks and the environment's description of `path` to a new store `out`.
 
-    Pictures go through in blocks, so that they are never all in memory. Returns what was read. Raises `InputError`
-    when `out` exists or the file cannot be trained on.
+    Pictures go through in blocks, so that they are never all in memory. external: whether the file may take data from
+    other files. Returns what was read. Raises `InputError` when `out` exists or the file cannot be trained on.
     """
     if out.exists():
         raise InputError(f"{out} exists already; remove it, or choose another out=.")
-    described = describe(path)
+    described = describe(path, external)
     if described.env_args is None:
         raise InputError(f"{path} does not say of which environment it is (env_args), so no policy could be evaluated.")
     try:
@@ -45,11 +45,11 @@ def convert(path: Path, out: Path) -> Description:
         ends = np.cumsum(described.lengths)
         create_numbers(meta, "episode_ends", ends.shape, np.int64)[:] = ends
         for action_key in described.actions:
-            actions = read(path, {"observation_keys": keys[:1], "action_key": action_key}).actions
+            actions = read(path, {"observation_keys": keys[:1], "action_key": action_key, "external": external}).actions
             create_numbers(data, action_key, actions.shape, np.float32)[:] = actions
             bar.update(1)
         first = next(iter(described.actions))
-        options = {"observation_keys": keys, "action_key": first, "pictures": "disk"}
+        options = {"observation_keys": keys, "action_key": first, "pictures": "disk", "external": external}
         for key, rows in read(path, options).observations.items():
             _write(data, key, rows, ends)
             bar.update(1)
@@ -92,7 +92,7 @@ def _blocks(rows: Rows, ends: np.ndarray) -> Iterator[np.ndarray]:
 @command("data_convert", positional="data")
 def main(cfg: DictConfig) -> None:
     """Converts a file of demonstrations to a zarr v3 store, chunked for windows of pictures."""
-    described = convert(Path(str(cfg.data)), Path(str(cfg.out)))
+    described = convert(Path(str(cfg.data)), Path(str(cfg.out)), cfg.external)
     print(
         f"{len(described.lengths)} demonstrations, {described.lengths.sum()} steps of {described.kind}. Written: "
         f"{cfg.out}. Next: python -m isd_policy.train data={cfg.out} ..."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,14 @@ from typing import Any
 import h5py
 import numpy as np
 
+from envs.demonstrations import hdf5
+from envs.demonstrations.hdf5 import DemonstrationFile
+from envs.demonstrations.pusht_recording import PushTRecording, is_recording
 from envs.engines.pusht.spec import PushTSpec
 from envs.tasks import PUSHT
 from isd_core.support.errors import InputError
-from isd_core.support.zarr_groups import is_group, open_group
-from isd_policy.data import pusht, robomimic, zarr_store
+from isd_core.support.zarr_groups import is_group
+from isd_policy.data import zarr_store
 
 ACTIONS = "actions"
 
@@ -23,7 +25,8 @@ ACTIONS = "actions"
 @dataclass(frozen=True)
 class Description:
     """kind: what wrote the file; observations: key -> shape of a step; actions: key -> size; masks: filter key ->
-    names; env_args: None where the file has none that can be read.
+    names; env_args: None where the file has none that can be read; external: whether it was allowed to take data from
+    other files.
     """
 
     path: Path
@@ -34,46 +37,53 @@ class Description:
     actions: Mapping[str, int]
     masks: Mapping[str, tuple[str, ...]]
     env_args: dict[str, Any] | None
+    external: bool = False
 
 
-def describe(path: Path) -> Description:
-    """Describes a robomimic HDF5 file, a zarr store or Push-T's recording. Raises `InputError` for anything else."""
+def describe(path: Path, external: bool = False) -> Description:
+    """Describes a robomimic HDF5 file, a zarr store or Push-T's recording.
+
+    external: whether it may take data from other files. Raises `InputError` for anything else.
+    """
     if path.exists() and is_group(path):
-        return _recording(path) if pusht.is_recording(path) else _store(path)
-    with robomimic.opened(path) as file:
-        return _robomimic(path, file)
+        return _recording(path, external) if is_recording(path, external) else _store(path, external)
+    with hdf5.opened(path, external) as file:
+        return _robomimic(file, external)
 
 
-def _robomimic(path: Path, file: h5py.File) -> Description:
-    data = file.get("data")
-    names = sorted(data, key=robomimic.number) if isinstance(data, h5py.Group) else []
-    if not names:
-        raise InputError(f"{path} holds no demonstrations: expected robomimic's layout (data/demo_*/actions, obs/*).")
-    first = data[names[0]]
-    observations = {key: node.shape[1:] for key, node in first.get("obs", {}).items() if isinstance(node, h5py.Dataset)}
-    actions = {key: node.shape[1] for key, node in first.items() if key.startswith(ACTIONS) and node.ndim == 2}
+def _robomimic(file: DemonstrationFile, external: bool) -> Description:
+    first = file.names[0]
+    observations = {key: _array(file, first, f"obs/{key}").shape[1:] for key in file.keys(first, "obs")}
+    actions = {key: _array(file, first, key).shape for key in file.keys(first) if key.startswith(ACTIONS)}
+    steps = [file.find(name, ACTIONS) for name in file.names]
     return Description(
-        path=path,
+        path=file.path,
         kind="robomimic HDF5",
-        lengths=np.array([len(data[name][ACTIONS]) if ACTIONS in data[name] else 0 for name in names]),
-        names=tuple(names),
+        lengths=np.array([0 if found is None else len(found) for found in steps]),
+        names=file.names,
         observations={key: shape or (1,) for key, shape in observations.items()},
-        actions=actions,
-        masks={key: robomimic.mask(file, key) for key in file.get("mask", {})},
-        env_args=_env_args(data.attrs.get("env_args")),
+        actions={key: shape[1] for key, shape in actions.items() if len(shape) == 2},
+        masks={key: file.mask(key) for key in file.filter_keys},
+        env_args=_env_args(file),
+        external=external,
     )
 
 
-def _env_args(text: Any) -> dict[str, Any] | None:
+def _array(file: DemonstrationFile, name: str, key: str) -> h5py.Dataset:
+    node = file.find(name, key)
+    assert node is not None
+    return node
+
+
+def _env_args(file: DemonstrationFile) -> dict[str, Any] | None:
     try:
-        found = json.loads(text)
-    except (TypeError, ValueError):
+        return file.env_args
+    except InputError:
         return None
-    return found if isinstance(found, dict) and "env_name" in found else None
 
 
-def _store(path: Path) -> Description:
-    store = zarr_store.Store.open(path)
+def _store(path: Path, external: bool) -> Description:
+    store = zarr_store.Store.open(path, external)
     shapes = {key: array.shape[1:] for key, array in store.arrays.items()}
     return Description(
         path=path,
@@ -84,20 +94,21 @@ def _store(path: Path) -> Description:
         actions={key: shape[0] for key, shape in shapes.items() if key.startswith(ACTIONS)},
         masks={key: tuple(names) for key, names in store.masks.items()},
         env_args=store.env_args,
+        external=external,
     )
 
 
-def _recording(path: Path) -> Description:
-    group = open_group(path)
-    ends = np.asarray(group["meta/episode_ends"][:])
+def _recording(path: Path, external: bool) -> Description:
+    found = PushTRecording.open(path, external)
     numbers = {key: (size,) for key, size in PUSHT.observation_sizes.items()}
     return Description(
         path=path,
         kind="Push-T recording (zarr)",
-        lengths=np.diff(ends, prepend=0),
-        names=tuple(f"demo_{i}" for i in range(len(ends))),
-        observations=numbers | pusht.pictures_of(group),
+        lengths=found.lengths,
+        names=found.names,
+        observations=numbers | found.picture_shapes,
         actions={ACTIONS: PUSHT.action_size},
         masks={},
         env_args=PushTSpec().env_args,
+        external=external,
     )

@@ -35,8 +35,9 @@ def problems(described: Description) -> list[str]:
 
 def _refusal(described: Description, key: str, action_key: str) -> str:
     """Why the reader refuses a pair of keys; empty where it takes them."""
+    options = {"observation_keys": [key], "action_key": action_key, "pictures": "disk", "external": described.external}
     try:
-        read(described.path, {"observation_keys": [key], "action_key": action_key, "pictures": "disk"})
+        read(described.path, options)
     except InputError as error:
         return str(error)
     return ""
@@ -44,7 +45,7 @@ def _refusal(described: Description, key: str, action_key: str) -> str:
 
 def fits(described: Description) -> Iterator[tuple[str, str]]:
     """(task, what is missing for it) for each task config of the file's environment; an empty text where it fits."""
-    for path in sorted((CONFIGS / "task").glob("*.yaml")):
+    for path in sorted((CONFIGS / "task").glob("[!.]*.yaml")):
         task = compose_config("policy_train", [f"task={path.stem}", "data=FILE"])["task"]
         if described.env_args is None or task_named(task.name).data_name != described.env_args["env_name"]:
             continue
@@ -105,7 +106,7 @@ def report(described: Description) -> str:
 @command("data_inspect", positional="data")
 def main(cfg: DictConfig) -> None:
     """Prints what a file of demonstrations holds, which tasks it fits, and what is wrong with it. Reads all of it."""
-    print(report(describe(Path(str(cfg.data)))))
+    print(report(describe(Path(str(cfg.data)), cfg.external)))
 
 
 if __name__ == "__main__":

@@ -36,9 +36,9 @@ class Store:
     env_args: dict[str, Any]
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Path, external: bool = False) -> Store:
         """Raises `InputError` where the description is missing or the lengths do not fit each other."""
-        group = open_group(path)
+        group = open_group(path, external)
         try:
             ends, data = np.asarray(group["meta/episode_ends"][:]), group["data"]
         except KeyError as error:
@@ -69,12 +69,13 @@ def read(
     action_key: str = "actions",
     filter_key: str | None = None,
     pictures: str = "auto",
+    external: bool = False,
 ) -> Demonstrations:
     """Reads observations and actions of a store; the options are those of the robomimic reader.
 
     Raises `InputError` for what is missing, damaged, or not finite.
     """
-    store = Store.open(path)
+    store = Store.open(path, external)
     episodes = _chosen(store, filter_key)
     first = np.concatenate([[0], store.ends[:-1]])
     spans = [(int(first[i]), int(store.ends[i])) for i in episodes]
