@@ -120,6 +120,18 @@ def test_captions_and_sheets_have_the_right_size(tmp_path: Path) -> None:
     assert image.open(tmp_path / "sheet.png").size == (80, 2 * frame.shape[0])
 
 
+def test_an_animation_holds_every_frame_at_its_rate_and_stays_at_its_end(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    frames = [np.full((32, 40, 3), 200, np.uint8) for _ in range(6)]
+    for i, frame in enumerate(frames):
+        frame[10:14, 4 * i : 4 * i + 4] = (200, 60, 50)
+    film.write_gif(tmp_path / "a.gif", frames, rate=10, hold=1.0)
+    animation = image.open(tmp_path / "a.gif")
+    assert (animation.n_frames, animation.info["duration"]) == (6, 100)
+    animation.seek(5)
+    assert animation.info["duration"] == 1100
+
+
 def test_frames_are_spread_over_the_episode() -> None:
     frames = [np.full((1, 1, 3), i) for i in range(11)]
     assert [int(frame[0, 0, 0]) for frame in film.spread(frames, 3)] == [0, 5, 10]

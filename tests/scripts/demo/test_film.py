@@ -23,16 +23,6 @@ def run(monkeypatch, folder):
     return film.main()
 
 
-def test_the_animation_holds_every_frame(frames, tmp_path):
-    film.animation(frames, tmp_path / "a.gif")
-    assert Image.open(tmp_path / "a.gif").n_frames == len(frames)
-
-
-def test_the_animation_plays_at_the_speed_of_the_robot(frames, tmp_path):
-    film.animation(frames, tmp_path / "a.gif", rate=20.0)
-    assert Image.open(tmp_path / "a.gif").info["duration"] == 1000 * film.EVERY / 20
-
-
 def test_the_strip_has_two_rows(frames, tmp_path):
     film.strip(frames, tmp_path / "a.png")
     width, height = Image.open(tmp_path / "a.png").size
