@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from isd_core.closed_form import Mixture
+from isd_core.network import Cond, Trainable
 from isd_core.networks.mlp import MLP
 from isd_core.objectives.base import Objective
 from isd_core.paths import Linear
@@ -26,6 +27,8 @@ from isd_core.support import registry, seeds
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
+from isd_core.training.optimizer import OptimizerConfig
+from isd_core.training.trainer import DivergedError, Trainer, TrainerConfig
 from scripts.experiments import metrics
 from scripts.support.heads import TEACHERS_PLACE, taught
 from scripts.support.passes import Passes, count_passes
@@ -116,48 +119,77 @@ def passes_of(cell: ToyCell, out: Path) -> Passes:
     return count_passes(setup.objective, setup.net, torch.randn(64, 2, generator=rng), {}, rng, LAST - 1)
 
 
-def train(cell: ToyCell, out: Path) -> dict[str, Any]:
-    """Trains the cell with Adam and a cosine schedule, without averaging; returns its curve and its costs.
+class FreshDraws(Trainable):
+    """A network on a closed-form distribution: every step draws new points; a batch only says how many."""
 
-    A run whose loss or weights stop being finite ends there, with "diverged" the step.
+    def __init__(self, net: nn.Module, data: Mixture) -> None:
+        super().__init__()
+        self.net, self.data = net, data
+
+    def prepare(self, batch: Tensor, rng: Generator) -> tuple[Tensor, Cond]:
+        """The batch's indices [B] -> points [B, 2]."""
+        return self.data.sample(len(batch), rng), {}
+
+
+class Indices:
+    """A data set of nothing but indices, as many as a batch has."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def batch(self, indices: Tensor) -> Tensor:
+        return indices
+
+
+def trainer_of(cell: ToyCell, setup: Setup, steps: int, out: Path) -> Trainer:
+    """The package's trainer: Adam (AdamW without decay), a cosine schedule without warm-up, every step by itself.
+
+    Its averages are not used. A gradient that is not finite ends the training at once.
+    """
+    config = TrainerConfig(
+        steps=steps,
+        batch_size=cell.batch,
+        device="cpu",
+        optimizer=OptimizerConfig(lr=cell.lr),
+        warmup=0,
+        clip_norm=math.inf if cell.clip is None else cell.clip,
+        max_skipped=1,
+    )
+    model, run_dir = FreshDraws(setup.net, DATA[cell.data]), out / "runs" / cell.name
+    return Trainer(
+        model, setup.objective, Indices(cell.batch), config,
+        run_dir=run_dir, seed=cell.seed, config=setup.config, kind="toy",
+    )  # fmt: skip
+
+
+def train(cell: ToyCell, out: Path) -> dict[str, Any]:
+    """Trains the cell without averaging; returns its curve and its costs.
+
+    A run whose gradients stop being finite ends there, with "diverged" the step.
     """
     if cell.teacher is not None and not weights_file(out, cell.teacher).exists():
         raise InputError(f"{cell.name} is distilled from {cell.teacher}, whose weights are not in {out}.")
     passes = passes_of(cell, out)
     steps = max(1, round(cell.passes / passes.total))
     setup = build(cell, steps, out)
-    data, parameters = DATA[cell.data], list(setup.net.parameters())
-    weighting = getattr(setup.objective, "weighting", None)
-    if isinstance(weighting, nn.Module):
-        parameters += list(weighting.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=cell.lr, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    rng = seeds.torch_rng(cell.seed, "toy")
-    due = {round(u * steps): u for u in POINTS}
+    trainer = trainer_of(cell, setup, steps, out)
     curve: list[dict[str, Any]] = []
-    norms: list[float] = []
     seconds, diverged = 0.0, None
-    for step in range(steps + 1):
-        if step in due:
-            curve.append({"step": step, "passes": step * passes.total} | measure(setup, cell.data) | _spread(norms))
-            norms = []
-        if step == steps:
-            break
+    for due in sorted({round(u * steps) for u in POINTS}):
+        norms: list[float] = []
         started = time.perf_counter()
-        x = data.sample(cell.batch, rng)
-        out_step = setup.objective(setup.net, x, {}, rng, step)
-        out_step.loss.backward()
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not bool(torch.isfinite(norm)):
-            diverged = step
+        try:
+            while trainer.step < due:
+                norms.append(float(trainer.train_step()[1]))
+        except DivergedError:
+            diverged = trainer.step
             break
-        if cell.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, cell.clip, norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-        norms.append(float(norm))
-        seconds += time.perf_counter() - started
+        finally:
+            seconds += time.perf_counter() - started
+        curve.append({"step": due, "passes": due * passes.total} | measure(setup, cell.data) | _spread(norms))
     with atomic_write(weights_file(out, cell.name)) as temporary:
         save_file({key: value.contiguous() for key, value in setup.net.state_dict().items()}, temporary)
     cost = {"graded": passes.graded, "ungraded": passes.ungraded, "total": passes.total}
