@@ -80,13 +80,14 @@ class Policy(Trainable, PolicyBackend):
         return {"obs": self.encoder(state, {key: obs[key] for key in self.schema.pictures}, rng)}
 
     @torch.no_grad()
-    def plan(self, obs: Mapping[str, Tensor], noise: Tensor, nfe: int) -> Tensor:
+    def plan(self, obs: Mapping[str, Tensor], noise: Tensor, nfe: int, sampler: Sampler | None = None) -> Tensor:
         """The actions from the newest observation on, [B, T - To + 1, robot's Da] in the robot's units.
 
         obs: key -> [B, To, ...]; noise: [B, T, Da] standard normal, or zeros for the most likely start; nfe: network
-        calls, at least 1 (`InputError`). A row depends on its own observation and noise.
+        calls, at least 1 (`InputError`); sampler: in the place of the policy's own. A row depends on its own
+        observation and noise.
         """
-        chunk = self.sampler(self.net, noise, nfe, self.condition(obs))
+        chunk = (sampler or self.sampler)(self.net, noise, nfe, self.condition(obs))
         return self.actions.decode(self.normaliser.action.inverse(chunk[:, self.horizons.ahead].clamp(-1, 1)))
 
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:

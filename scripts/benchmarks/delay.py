@@ -12,27 +12,22 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from isd_core.flow_map import FlowMap, expand
-from isd_core.paths import Path as FlowPath
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, write_json
 from isd_core.support.progress import Progress
-from isd_core.support.registry import build
-from isd_policy.backend import Call, Inputs, Row
+from isd_policy.backend import Call
 from isd_policy.deploy.loop.drive import Strategy, strategies, sweep, table, with_latency
 from isd_policy.deploy.loop.runner import Runner
-from isd_policy.deploy.loop.scheduler import ChunkScheduler
 from isd_policy.deploy.loop.settings import LoopSettings
 from isd_policy.deploy.loop.simulated import guards_of
 from isd_policy.policy import Policy
+from isd_policy.prefix import PrefixConditioned
 from isd_policy.simulation import Simulation, open_simulation
 from scripts.support import command
 from scripts.support.command import machine
@@ -64,49 +59,11 @@ def cost(simulation: Simulation, nfe: int) -> float:
     return float(np.median(seconds[2:]))
 
 
-class PrefixConditioned:
-    """A flow-map policy that is told what the robot will do until the chunk arrives, by inpainting.
-
-    Between two jumps the part of the chunk that belongs to the robot's next actions is put on its path from the noise.
-    It is the rival of blending.
-    """
-
-    def __init__(self, simulation: Simulation, nfe: int) -> None:
-        if not isinstance(simulation.policy, Policy):
-            raise InputError(f"{simulation.saved.path} is an export; the comparison needs a checkpoint or a bundle.")
-        self.policy, self.nfe, self.horizons = simulation.policy, nfe, simulation.policy.horizons
-        self.path: FlowPath = build("path", simulation.saved.config["path"])
-        self.scheduler: ChunkScheduler | None = None
-
-    def attend(self, runner: Runner) -> None:
-        """The loop whose next actions are the prefix."""
-        self.scheduler = runner.scheduler
-
-    def row(self, obs: Mapping[str, np.ndarray]) -> Row:
-        return self.policy.row(obs)
-
-    def preprocess(self, calls: Sequence[Call]) -> Inputs:
-        return self.policy.preprocess(calls)
-
-    @torch.no_grad()
-    def infer(self, inputs: Inputs) -> np.ndarray:
-        policy, path = self.policy, self.path
-        condition = policy.condition({key: torch.from_numpy(value) for key, value in inputs.obs.items()})
-        flow_map, z = FlowMap(path), torch.from_numpy(inputs.noise)
-        assert self.scheduler is not None
-        known = torch.from_numpy(self.scheduler.buffer.ahead(self.scheduler.lead).astype(np.float32))[None]
-        first = self.horizons.observation - 1
-        part = slice(first, first + known.shape[1])
-        x, times = path.prior(z), path.times(self.nfe).tolist()
-        for now, then in pairwise(times):
-            t, s = (torch.tensor([time], dtype=z.dtype) for time in (now, then))
-            x = flow_map.jump(x, policy.net(x, t, s, condition), t, s)
-            if known.numel():
-                at = path.coefficients(expand(s, x))
-                x[:, part] = at.alpha * policy.normaliser.action(policy.actions.encode(known)) + at.sigma * z[:, part]
-        chunk = policy.normaliser.action.inverse(x[:, self.horizons.ahead].clamp(-1, 1))
-        actions: np.ndarray = policy.actions.decode(chunk).numpy()
-        return actions
+def conditioned_on_prefix(simulation: Simulation) -> PrefixConditioned:
+    """The simulation's policy, told what the robot does meanwhile; `InputError` for an export."""
+    if not isinstance(simulation.policy, Policy):
+        raise InputError(f"{simulation.saved.path} is an export; the comparison needs a checkpoint or a bundle.")
+    return PrefixConditioned(simulation.policy, PREFIX_NFE)
 
 
 def compare(
@@ -118,13 +75,17 @@ def compare(
     costs = {nfe: cost(policy, nfe) for nfe in (1, 2, 4)}
     policy.policy.nfe = 1
     rows = [{"method": "iSD, 1 NFE"} | row for row in sweep(policy, delays_ms, episodes, guards, settings, BLEND)]
-    conditioned = PrefixConditioned(policy, PREFIX_NFE)
+    conditioned = conditioned_on_prefix(policy)
     policy.policy.nfe = PREFIX_NFE
+
+    def attend(runner: Runner) -> None:
+        conditioned.prefix = lambda: runner.scheduler.buffer.ahead(runner.scheduler.lead)
+
     with Progress(2 * len(delays_ms) * episodes, "prefix against blend", "episode") as bar:
         for delay in delays_ms:
             for strategy, chunk_policy, ready in (
                 (Strategy("async + blend", "async", BLEND), policy.policy, lambda runner: None),
-                (Strategy("async + prefix", "async", 0), conditioned, conditioned.attend),
+                (Strategy("async + prefix", "async", 0), conditioned, attend),
             ):
                 row = with_latency(policy, chunk_policy, delay / 1000, strategy, episodes, guards, settings, bar, ready)
                 rows.append({"method": f"iSD, {PREFIX_NFE} NFE"} | row)
@@ -153,34 +114,23 @@ def markdown(content: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def figure(content: Mapping[str, Any], path: Path) -> None:
+def draw(content: Mapping[str, Any], path: Path) -> None:
     """Success, control steps of an episode and jerk against the latency of a call."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from scripts.support.figures import figure, legend
 
     rows = content["rows"]
     panels = (("rate", "success rate"), ("mean_steps", "control steps of an episode"), ("jerk", "jerk (units / tick³)"))
-    plot, axes = pyplot.subplots(1, len(panels), figsize=(11, 3.4), constrained_layout=True)
-    colours = {"sync": "#b3702e", "async": "#666b73", "async + blend": "#1f5f8b"}
-    for (key, name), axis in zip(panels, axes, strict=True):
-        for strategy, colour in colours.items():
-            one = [row for row in rows if row["method"].startswith("iSD, 1") and row["strategy"] == strategy]
-            axis.plot(
-                [r["delay_ms"] for r in one], [r[key] for r in one], "o-", color=colour, label=f"1 NFE, {strategy}"
-            )
-            many = [row for row in rows if row["method"].startswith("DDPM") and row["strategy"] == strategy]
-            label = f"100-step diffusion, {strategy}"
-            axis.plot([r["delay_ms"] for r in many], [r[key] for r in many], "X", color=colour, ms=9, label=label)
-        if key == "rate":
-            axis.set_ylim(-0.03, 1.03)
-        axis.set_xlabel("latency of a policy call (ms)")
-        axis.set_title(name, fontsize=10)
-    axes[0].legend(fontsize=7, loc="lower left")
-    with atomic_write(path) as temporary:
-        plot.savefig(temporary, dpi=150)
-    pyplot.close(plot)
+    marks = {"1 NFE": ("iSD, 1", "o-"), "100-step diffusion": ("DDPM", "X")}
+    with figure(path, columns=len(panels)) as axes:
+        for (key, name), place in zip(panels, axes, strict=True):
+            for number, strategy in enumerate(strategies(BLEND)):
+                for label, (method, mark) in marks.items():
+                    chosen = [r for r in rows if r["method"].startswith(method) and r["strategy"] == strategy.name]
+                    x, y = ([row[of] for row in chosen] for of in ("delay_ms", key))
+                    place.plot(x, y, mark, color=f"C{number}", label=f"{label}, {strategy.name}")
+            place.set(title=name, xlabel="latency of a policy call (ms)")
+        axes[0].set_ylim(-0.03, 1.03)
+        legend(axes)
 
 
 def flags() -> argparse.ArgumentParser:
@@ -206,7 +156,7 @@ def run(given: argparse.Namespace) -> int:
     write_json(given.out / "delay.json", content)
     with atomic_write(given.out / "delay.md") as temporary:
         temporary.write_text(markdown(content))
-    figure(content, given.out / "delay.png")
+    draw(content, given.out / "delay.png")
     print(markdown(content))
     print(f"Written: {given.out}/delay.json, delay.md, delay.png.")
     return 0

@@ -27,7 +27,7 @@ from isd_core.support import registry, seeds
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
-from isd_core.training.optimizer import OptimizerConfig
+from isd_core.training.optimizer import AdamW
 from isd_core.training.trainer import DivergedError, Trainer, TrainerConfig
 from scripts.experiments import metrics
 from scripts.support.heads import TEACHERS_PLACE, taught
@@ -153,7 +153,7 @@ def trainer_of(cell: ToyCell, setup: Setup, steps: int, out: Path) -> Trainer:
         steps=steps,
         batch_size=cell.batch,
         device="cpu",
-        optimizer=OptimizerConfig(lr=cell.lr),
+        optimizer=AdamW(lr=cell.lr),
         warmup=0,
         clip_norm=math.inf if cell.clip is None else cell.clip,
         max_skipped=1,

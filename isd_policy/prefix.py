@@ -1,0 +1,88 @@
+"""A chunk policy that is told the actions which the robot executes until its chunk arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isd_core.flow_map import FlowMap, expand
+from isd_core.network import Cond, VelocityNet
+from isd_core.paths import Path
+from isd_core.sampling import FlowMapSampler, Sampler, check_nfe
+from isd_core.support.errors import InputError
+from isd_policy.backend import Call, Inputs, Row
+from isd_policy.policy import Policy
+
+
+@dataclass(frozen=True)
+class Inpainting(Sampler):
+    """`nfe` jumps of the flow map between which the known part of the chunk lies on its path from its own noise.
+
+    known: [B, k, Da] normalised actions of the steps from `first` on. With one jump nothing can follow them: everything
+    is decided before they are put in.
+    """
+
+    path: Path
+    known: Tensor
+    first: int
+
+    def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
+        flow_map, part = FlowMap(self.path), slice(self.first, self.first + self.known.shape[1])
+        x, ones = self.path.prior(z), torch.ones(len(z), device=z.device)
+        for now, then in pairwise(self.path.times(check_nfe(nfe)).tolist()):
+            t, s = now * ones, then * ones
+            x = flow_map.jump(x, net(x, t, s, cond), t, s)
+            at = self.path.coefficients(expand(s, x))
+            x[:, part] = at.alpha * self.known + at.sigma * z[:, part]
+        return x
+
+
+class PrefixConditioned:
+    """A flow-map policy whose chunks begin with the actions that the robot is about to take, by inpainting.
+
+    nfe: at least 2 for the rest of the chunk to follow the prefix. `prefix` is asked at every call for these actions,
+    [k, robot's Da] in the robot's units; where there are none it is the policy itself. Raises `InputError` for a policy
+    that does not sample by jumps of a flow map: there is nothing between to put the prefix into.
+    """
+
+    def __init__(self, policy: Policy, nfe: int = 2, prefix: Callable[[], np.ndarray] | None = None) -> None:
+        if not isinstance(policy.sampler, FlowMapSampler):
+            raise InputError(
+                f"A prefix needs a policy that samples by jumps of a flow map; this one's sampler is "
+                f"{type(policy.sampler).__name__}. Use a policy of objective=isd or another flow map, without guidance "
+                "at sampling."
+            )
+        self.policy, self.nfe, self.prefix = policy, check_nfe(nfe), prefix or _nothing
+        self.path, self.horizons = policy.sampler.path, policy.horizons
+
+    def row(self, obs: Mapping[str, np.ndarray]) -> Row:
+        """A checked copy of one observation (see `PolicyBackend.row`)."""
+        return self.policy.row(obs)
+
+    def preprocess(self, calls: Sequence[Call]) -> Inputs:
+        """The arrays of some calls."""
+        return self.policy.preprocess(calls)
+
+    def infer(self, inputs: Inputs) -> np.ndarray:
+        """All predicted actions from the newest observation on, [B, T - To + 1, robot's Da]; each row has the prefix.
+
+        Actions of the prefix beyond the chunk's end are left out.
+        """
+        policy = self.policy
+        actions = np.asarray(self.prefix(), np.float32)[: self.horizons.prediction - self.horizons.observation + 1]
+        obs = {key: torch.from_numpy(value).to(policy.device) for key, value in inputs.obs.items()}
+        noise = torch.from_numpy(inputs.noise).to(policy.device)
+        sampler: Sampler | None = None
+        if len(actions):
+            known = policy.normaliser.action(policy.actions.encode(torch.from_numpy(actions).to(policy.device)))
+            sampler = Inpainting(self.path, known.expand(len(noise), -1, -1), self.horizons.observation - 1)
+        return policy.plan(obs, noise, self.nfe, sampler).cpu().numpy()
+
+
+def _nothing() -> np.ndarray:
+    return np.zeros((0, 0), np.float32)
