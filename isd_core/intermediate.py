@@ -21,8 +21,8 @@ def inverse_length(t: Tensor, u: Tensor) -> Tensor:
     return 1 / (t - u).clamp_min(torch.finfo(t.dtype).eps)
 
 
-class Way(NamedTuple):
-    """u [n], the residual's weight [n] (None: 1), and whether u is s in every row: then f(u, s) is the identity."""
+class IntermediateTime(NamedTuple):
+    """u [n] and the residual's weight [n] (None: 1). direct: u is s in every row, so f(u, s) is the identity."""
 
     u: Tensor
     weight: Tensor | None = None
@@ -30,62 +30,62 @@ class Way(NamedTuple):
 
 
 @role("intermediate", "intermediate_times")
-class Between(ABC):
-    """Gives the way from t to s, both [n]."""
+class IntermediateLaw(ABC):
+    """A law of u, given t and s, both [n]."""
 
     @abstractmethod
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way: ...
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> IntermediateTime: ...
 
 
 @register("intermediate", "midpoint")
 @dataclass(frozen=True)
-class Midpoint(Between):
+class Midpoint(IntermediateLaw):
     """u = (t + s) / 2."""
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
-        return Way((t + s) / 2)
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> IntermediateTime:
+        return IntermediateTime((t + s) / 2)
 
 
 @register("intermediate", "uniform")
 @dataclass(frozen=True)
-class UniformBetween(Between):
+class UniformIntermediate(IntermediateLaw):
     """u uniform on [s, t]."""
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
-        return Way(s + (t - s) * torch.rand(t.shape, generator=rng, device=rng.device, dtype=t.dtype))
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> IntermediateTime:
+        return IntermediateTime(s + (t - s) * torch.rand(t.shape, generator=rng, device=rng.device, dtype=t.dtype))
 
 
 @register("intermediate", "fraction")
 @dataclass(frozen=True)
-class Fraction(Between):
+class Fraction(IntermediateLaw):
     """u = t - alpha (t - s), weight 1 / alpha: alpha-Flow (arXiv 2510.20771); alpha -> 0 is MeanFlow."""
 
     alpha: Curriculum
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> IntermediateTime:
         alpha = self.alpha(step)
         if alpha >= 1:
-            return Way(s, direct=True)
-        return Way(t - alpha * (t - s), torch.full_like(t, 1 / alpha))
+            return IntermediateTime(s, direct=True)
+        return IntermediateTime(t - alpha * (t - s), torch.full_like(t, 1 / alpha))
 
 
 @register("intermediate", "previous_on_grid")
 @dataclass(frozen=True)
-class PreviousOnGrid(Between):
+class PreviousOnGrid(IntermediateLaw):
     """The grid point below t, weight 1 / (t - u): improved consistency training (arXiv 2310.14189)."""
 
     grid: KarrasGrid
     weighted: bool = True
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> IntermediateTime:
         points = self.grid.points(path, step, t)
         u = points[torch.searchsorted(points, t) - 1]
-        return Way(u, inverse_length(t, u) if self.weighted else None, direct=len(points) == 2)
+        return IntermediateTime(u, inverse_length(t, u) if self.weighted else None, direct=len(points) == 2)
 
 
 @register("intermediate", "easy_ratio")
 @dataclass(frozen=True)
-class EasyRatio(Between):
+class EasyRatio(IntermediateLaw):
     """u = t (1 - n(t) / q^stage), n(t) = 1 + k sigmoid(-b t), weight 1 / (t - u); `stages` equal parts of the run.
 
     ECT (arXiv 2406.14548, eq. 16): the first stage has u = s, plain denoising; then u approaches t.
@@ -97,10 +97,10 @@ class EasyRatio(Between):
     k: NonNegative = 8.0
     b: Positive = 1.0
 
-    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> Way:
+    def sample(self, t: Tensor, s: Tensor, path: Path, rng: Generator, step: int) -> IntermediateTime:
         stage = step * self.stages // self.steps
         if stage == 0:
-            return Way(s, inverse_length(t, s), direct=True)
+            return IntermediateTime(s, inverse_length(t, s), direct=True)
         n = 1 + self.k * torch.sigmoid(-self.b * t)
         u = torch.maximum(t * (1 - n / self.q**stage), s)
-        return Way(u, inverse_length(t, u))
+        return IntermediateTime(u, inverse_length(t, u))

@@ -18,7 +18,7 @@ from isd_core.training.checkpoint import NETWORK_OF, load
 
 @role("velocity", "velocities")
 class Velocity(ABC):
-    """A source of velocities at the drawn points and at points on the way, [n, ...], without gradient."""
+    """A source of velocities at the drawn points and where a map arrives, [n, ...], without gradient."""
 
     own: bool  # whether it is the network's own diagonal
 

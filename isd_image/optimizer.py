@@ -13,7 +13,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.fields import Decay, NonNegative, Positive
 from isd_core.support.registry import register
 from isd_core.training.optimizer import OptimizerConfig
-from isd_core.training.sharding import divided, whole
+from isd_core.training.sharding import full_tensor, sharded_like
 from isd_image.networks.layers import LabelEmbedding
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic's coefficients of Muon (kellerjordan.github.io/posts/muon)
@@ -43,7 +43,7 @@ class NorMuon(torch.optim.Optimizer):
     For a matrix W [m, n] with gradient G, each step:
         M = beta1 M + (1 - beta1) G;  O = orthogonalise(M);  v = beta2 v + (1 - beta2) mean over n of O^2;
         U = O / (sqrt(v) + eps);  W = W - lr weight_decay W - lr 0.2 sqrt(m n) U / |U|.
-    So every update has root mean square 0.2 lr, about that of AdamW. Of weights that are divided among processes each
+    So every update has root mean square 0.2 lr, about that of AdamW. Of weights that are sharded each
     process orthogonalises the whole matrix.
     """
 
@@ -69,10 +69,10 @@ class NorMuon(torch.optim.Optimizer):
         beta1, beta2 = group["betas"]
         momentum, neuron = state["momentum"], state["neuron"]
         momentum.lerp_(parameter.grad, 1 - beta1)
-        direction = divided(orthogonalise(whole(momentum)), momentum)
+        direction = sharded_like(orthogonalise(full_tensor(momentum)), momentum)
         neuron.lerp_(direction.square().mean(1, keepdim=True), 1 - beta2)
         direction = direction / (neuron.sqrt() + group["eps"])
-        scale = 0.2 * direction.numel() ** 0.5 / (whole(direction.norm()) + group["eps"])
+        scale = 0.2 * direction.numel() ** 0.5 / (full_tensor(direction.norm()) + group["eps"])
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(direction * scale, alpha=-group["lr"])
 

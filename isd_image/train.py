@@ -12,7 +12,7 @@ from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
-from isd_core.training.distributed import is_chief
+from isd_core.training.distributed import is_main_process
 from isd_core.training.run import train
 from isd_core.training.trainer import Trainer
 from isd_image.build import KIND, build_model, load_generator
@@ -31,10 +31,10 @@ def main(cfg: DictConfig) -> None:
         grids.check(data)
     model = build_model(config, data)
     count = sum(p.numel() for p in model.parameters())
-    if is_chief():
+    if is_main_process():
         print(f"{config['data']['name']}: {len(data)} images; network of {count / 1e6:.2f}M parameters.")
     trainer = train(config, model, data, KIND, on_checkpoint=grids)
-    if trainer.world.chief:
+    if trainer.world.is_main:
         print(
             f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. "
             f"Next: python -m isd_image.sample checkpoint={config['run_dir']} nfe=[1,2] out=samples.png"

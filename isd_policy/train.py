@@ -55,7 +55,7 @@ def main(cfg: DictConfig) -> None:
     dataset = ActionChunks(demonstrations, horizons, actions)
     policy = build_policy(config, fit_normaliser(demonstrations, actions))
     count = sum(p.numel() for p in policy.parameters())
-    if world.chief:
+    if world.is_main:
         print(
             f"{task.title}: {len(demonstrations)} demonstrations, {len(demonstrations.actions)} steps, {len(dataset)} "
             f"windows; policy of {count / 1e6:.2f}M parameters."
@@ -70,7 +70,7 @@ def main(cfg: DictConfig) -> None:
         protected=selection.protected,
         at_end=selection.finish,
     )
-    if world.chief:
+    if world.is_main:
         print(
             f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: python -m "
             f"isd_policy.evaluate checkpoint={config['run_dir']} nfe=[1,2] episodes=100"

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from isd_core.intermediate import Between, Midpoint, Way
+from isd_core.intermediate import IntermediateLaw, IntermediateTime, Midpoint
 from isd_core.network import VelocityNet
 from isd_core.objectives.base import FlowMapObjective, Points, Residual
 from isd_core.support.errors import InputError
@@ -42,7 +42,7 @@ class Semigroup(FlowMapObjective):
     """
 
     bridge: Velocity | None = None
-    between: Between = field(default_factory=Midpoint)
+    intermediate: IntermediateLaw = field(default_factory=Midpoint)
     space: str = "velocity"
     smallest: Share = 0.0
 
@@ -59,9 +59,9 @@ class Semigroup(FlowMapObjective):
     def self_taught(self) -> bool:
         return self.bridge is None or self.bridge.own
 
-    def extra(self, t: Tensor, s: Tensor, rng: Generator, step: int) -> Way:
-        """The way by u."""
-        return self.between.sample(t, s, self.path, rng, step)
+    def extra(self, t: Tensor, s: Tensor, rng: Generator, step: int) -> IntermediateTime:
+        """The intermediate time u."""
+        return self.intermediate.sample(t, s, self.path, rng, step)
 
     def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
         x, t, s, cond = at.x_t, at.t, at.s, at.cond

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log."""
+"""Progress of long work: a bar on a terminal and in a notebook, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 LOG_EVERY_SECONDS = 10.0
 
@@ -29,7 +29,7 @@ class Progress:
         self.total, self.desc, self.unit, self.initial, self.quiet = total, desc, unit, initial, quiet
         self.done = initial
         self.started = self._logged = time.monotonic()
-        interactive = sys.stderr.isatty() and not quiet
+        interactive = not quiet and (sys.stderr.isatty() or _in_notebook())
         self._bar = (
             tqdm(total=total, desc=desc, unit=unit, initial=initial, dynamic_ncols=True) if interactive else None
         )
@@ -66,3 +66,9 @@ class Progress:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+def _in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, whose standard error is no terminal."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "IPKernelApp" in shell.config

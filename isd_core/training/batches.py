@@ -20,7 +20,10 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: Tensor) -> Any:
-        """Nested dicts of tensors, the chosen rows first axis; `indices` is a [B] int64 tensor."""
+        """Nested dicts of tensors, the chosen rows first axis; `indices` is a [B] int64 tensor.
+
+        A thread calls it for the batch to come while the caller may ask for another: it has to bear that.
+        """
         ...
 
 
@@ -31,13 +34,15 @@ class Shuffle:
         if length == 0:
             raise InputError("The data set is empty: there is nothing to train on.")
         self.length, self.batch_size, self.seed = length, batch_size, seed
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+        self._latest = -1, np.empty(0, dtype=np.int64)
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = seeds.numpy_rng(self.seed, "epoch", epoch).permutation(self.length)
-        return self._order
+        # two threads ask: the epoch and its order are read and replaced together, or one could be taken for the other's
+        known, order = self._latest
+        if epoch != known:
+            order = seeds.numpy_rng(self.seed, "epoch", epoch).permutation(self.length)
+            self._latest = epoch, order
+        return order
 
     def __call__(self, step: int) -> Tensor:
         """The [batch_size] indices of `step` = 0, 1, ..."""
@@ -54,6 +59,7 @@ class Prefetch:
     """`batch(indices(n))` for n = 0, 1, ...; while one batch is in use, a thread gathers the next.
 
     batch: reads from a data set; indices: of batch number n. What is returned does not depend on what was asked before.
+    Both are called from the thread, and from the caller for the first batch and for one out of turn, maybe at once.
     """
 
     def __init__(self, batch: Callable[[Tensor], Any], indices: Callable[[int], Tensor]) -> None:
@@ -65,6 +71,8 @@ class Prefetch:
         """Batch number n. An error of the reading is raised here."""
         ahead, self._ahead = self._ahead, None
         gathered = ahead[1].result() if ahead is not None and ahead[0] == n else self._batch(self._indices(n))
+        # one batch ahead and no more: the thread works while the caller's step runs, which for most of it is a wait for
+        # the device or a kernel outside Python's lock; more batches would be memory for nothing
         self._ahead = n + 1, self._thread.submit(self._batch, self._indices(n + 1))
         return gathered
 

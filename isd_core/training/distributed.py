@@ -20,25 +20,29 @@ from isd_core.training import sharding
 
 @dataclass(frozen=True)
 class World:
-    """rank: this process among `size`; local: its number on this machine."""
+    """rank: this process among `size`; local_rank: its number on this machine."""
 
     rank: int = 0
     size: int = 1
-    local: int = 0
+    local_rank: int = 0
 
     @property
-    def chief(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def device(self, device: torch.device) -> torch.device:
         """The device of this process: on CUDA the one with its local number, unless one was named."""
         if self.size > 1 and str(device) == "cuda":
-            return torch.device("cuda", self.local % torch.cuda.device_count())
+            return torch.device("cuda", self.local_rank % torch.cuda.device_count())
         return device
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is set in any process."""
+        """Whether `flag` is set in any process. All processes have to ask, at the same step: they then act alike.
+
+        A signal reaches the processes at different steps. One that left its loop alone would leave the others waiting
+        in their next reduction of gradients.
+        """
         return bool(self._reduced([float(flag)], distributed.ReduceOp.MAX)[0]) if self.size > 1 else flag
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
@@ -49,7 +53,7 @@ class World:
         return {key: value / self.size for key, value in zip(values, sums, strict=True)}
 
     def barrier(self) -> None:
-        """Waits for all processes."""
+        """Waits for all processes: after the main one has written what the others will read."""
         if self.size > 1:
             distributed.barrier()
 
@@ -64,7 +68,7 @@ class World:
 def parallelise(module: nn.Module, world: World, device: torch.device, shard: bool) -> nn.Module:
     """What to call in place of `module`, so that gradients are averaged over the processes.
 
-    With `shard` the module itself, its weights divided among the processes; otherwise a wrapper, or the module where
+    With `shard` the module itself, its weights sharded; otherwise a wrapper, or the module where
     there is one process.
     """
     if world.size == 1:
@@ -77,6 +81,7 @@ def parallelise(module: nn.Module, world: World, device: torch.device, shard: bo
 
 def averaging(module: nn.Module, now: bool) -> AbstractContextManager[None]:
     """A pass of a parallelised module whose gradients are averaged, or added up in each process until a later pass."""
+    # the wrapper decides in its forward pass whether the next backward pass reduces: both lie in this context
     if isinstance(module, DistributedDataParallel):
         return nullcontext() if now else cast(AbstractContextManager[None], module.no_sync())
     if hasattr(module, "set_requires_gradient_sync"):
@@ -84,7 +89,7 @@ def averaging(module: nn.Module, now: bool) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def is_chief() -> bool:
+def is_main_process() -> bool:
     """Whether this process, of those that torchrun started, is the one that prints; before they have joined."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -103,7 +108,7 @@ def join(device: torch.device) -> World:
         raise InputError(
             f"WORLD_SIZE={size} is set but {error} is not: start several processes by torchrun."
         ) from error
-    if device.type == "cuda":
+    if device.type == "cuda":  # before the group exists: NCCL binds each process to its present device
         torch.cuda.set_device(world.device(device))
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

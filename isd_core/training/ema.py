@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from isd_core.support.fields import Decay, Positive
 from isd_core.support.registry import register, role
-from isd_core.training.sharding import divided, local
+from isd_core.training.sharding import local_shard, sharded_like
 
 
 @role("average", "averages")
@@ -58,8 +58,8 @@ class EMA:
         """Moves the average towards the module's present weights."""
         self.updates += 1
         decay = self.law(self.updates)
-        current = {key: local(value) for key, value in module.state_dict().items()}
-        average = {key: local(value) for key, value in self.state.items()}
+        current = {key: local_shard(value) for key, value in module.state_dict().items()}
+        average = {key: local_shard(value) for key, value in self.state.items()}
         averaged = [key for key, value in current.items() if value.is_floating_point()]
         torch._foreach_lerp_([average[key] for key in averaged], [current[key] for key in averaged], 1 - decay)
         for key in current.keys() - set(averaged):
@@ -67,5 +67,5 @@ class EMA:
 
     def restore(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Puts back a saved average of the same module, after so many updates."""
-        self.state = {key: divided(value, self.state[key]) for key, value in state.items()}
+        self.state = {key: sharded_like(value, self.state[key]) for key, value in state.items()}
         self.updates = updates

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from isd_core.support.fields import Decay, NonNegative, Positive
 from isd_core.support.registry import register, role
-from isd_core.training.sharding import divided
+from isd_core.training.sharding import sharded_like
 
 
 @role("optimizer", "optimizers")
@@ -54,11 +54,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Puts back what `optimizer_tensors` gave, as whole tensors; those with a parameter's axes are divided as it is."""
+    """Puts back what `optimizer_tensors` gave, as full tensors; those with a parameter's axes are sharded as it is."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
         parameter = parameters[int(index)]
-        state.setdefault(int(index), {})[name] = divided(value, parameter) if value.ndim == parameter.ndim else value
+        state.setdefault(int(index), {})[name] = (
+            sharded_like(value, parameter) if value.ndim == parameter.ndim else value
+        )
     optimizer.load_state_dict({"state": state, "param_groups": groups})

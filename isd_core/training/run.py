@@ -55,7 +55,7 @@ def train(
         protected=protected,
     )
     loggers: list[Logger] = []
-    if trainer.world.chief:
+    if trainer.world.is_main:
         if trainer.step:
             print(f"{run_dir}: resuming at step {trainer.step} of {trainer.cfg.steps}.")
         chosen = build("logger", config["logger"], run_dir=run_dir, step=trainer.step, config=config)
@@ -64,7 +64,7 @@ def train(
         loggers.append(chosen)
     try:
         trainer.run(loggers)
-        if at_end is not None and trainer.world.chief:
+        if at_end is not None and trainer.world.is_main:
             at_end(trainer)
     finally:
         for logger in loggers:

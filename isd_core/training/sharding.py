@@ -1,9 +1,14 @@
-"""Weights divided among the processes (fully sharded data parallelism), and the whole tensors that files hold.
+"""Sharded weights (fully sharded data parallelism), and the full tensors that files hold.
 
-Each process keeps a part of the rows of every weight, and of its gradient, optimiser state and average; the weights of
-one block at a time are gathered where a pass needs them. Without sharding, every function here is the identity.
+Each process keeps a shard, some of the rows, of every weight, and of its gradient, optimiser state and average; the
+weights of one block at a time are gathered where a pass needs them. Without sharding, every function here is the
+identity.
 
-Divided tensors are torch's DTensors. They are told by their methods, since importing their class takes seconds.
+Sharded tensors are torch's DTensors. They are told by their methods, since importing their class takes seconds.
+
+What puts a full tensor together (`full_tensor`, `gathered`) and what takes one apart (`sharded_like`, `load`) is a
+collective: all processes have to call it, in the same order, or those that did wait for ever. So nothing here may stand
+behind a test for the main process; it is the results that only that one keeps.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from torch import Tensor, nn
 
 
 def shard(module: nn.Module, device: torch.device, processes: int) -> None:
-    """Divides the parameters of `module` in place, with the members of its module lists as the units of gathering.
+    """Shards the parameters of `module` in place, with the members of its module lists as the units of gathering.
 
     Its methods `forward` and `diagnose` may then be called. The weights are gathered in their own precision, because
     central differences need it. To be called in every process of the group, on equal weights, before the optimiser is
@@ -29,7 +34,7 @@ def shard(module: nn.Module, device: torch.device, processes: int) -> None:
     for unit in [*units(module), module]:
         fully_shard(unit, mesh=mesh, reshard_after_forward=True)
     register_fsdp_forward_method(module, "diagnose")
-    if device.type == "cpu":  # gloo adds up, but does not average
+    if device.type == "cpu":  # gloo has a sum and no mean: without this the gradients' reduction is refused
         cast(FSDPModule, module).set_force_sum_reduction_for_comms(True)
 
 
@@ -43,41 +48,43 @@ def units(module: nn.Module) -> Iterator[nn.Module]:
             yield from units(child)
 
 
-def local(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor, in the same memory."""
-    return cast(Any, tensor).to_local() if _is_divided(tensor) else tensor
+def local_shard(tensor: Tensor) -> Tensor:
+    """This process's shard of a tensor, in the same memory."""
+    return cast(Any, tensor).to_local() if _is_sharded(tensor) else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor put together from its parts; every process has to take part."""
-    return cast(Any, tensor).full_tensor() if _is_divided(tensor) else tensor
+def full_tensor(tensor: Tensor) -> Tensor:
+    """A tensor put together from its shards; every process has to take part."""
+    return cast(Any, tensor).full_tensor() if _is_sharded(tensor) else tensor
 
 
-def divided(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, equal in every process, on the device of `like` and divided as it is."""
-    if not _is_divided(like):
+def sharded_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """A full tensor, equal in every process, on the device of `like` and sharded as it is."""
+    if not _is_sharded(like):
         return tensor.to(like.device)
     from torch.distributed.tensor import distribute_tensor
 
     example = cast(Any, like)
+    # no source rank: every process has read the same file, so each cuts its own shard and nothing is sent
     return distribute_tensor(tensor.to(like.device), example.device_mesh, example.placements, src_data_rank=None)
 
 
 def load(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """`module.load_state_dict` of whole tensors."""
+    """`module.load_state_dict` of full tensors."""
     current = module.state_dict()
-    module.load_state_dict({k: divided(v, current[k]) if k in current else v for k, v in state.items()})
+    module.load_state_dict({k: sharded_like(v, current[k]) if k in current else v for k, v in state.items()})
 
 
 def gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
-    """Whole tensors, those of parts on the CPU; empty in processes that do not `keep` them, which take part too."""
+    """Full tensors, those of shards on the CPU; empty in processes that do not `keep` them, which take part too."""
     found = {}
+    # one tensor at a time, and off the GPU at once: all of them together are what sharding was to avoid
     for key, value in tensors.items():
-        full = whole(value)
+        full = full_tensor(value)
         if keep:
-            found[key] = full.cpu() if _is_divided(value) else full
+            found[key] = full.cpu() if _is_sharded(value) else full
     return found
 
 
-def _is_divided(tensor: Tensor) -> bool:
+def _is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")

@@ -29,15 +29,18 @@ def shared(world: World, read: Callable[[], Arrays]) -> dict[str, np.ndarray]:
     if world.size == 1:
         return dict(read())
     folder = None
-    if world.local == 0:
+    if world.local_rank == 0:
+        # /dev/shm is memory: the pages that all processes map are these files' own, there is no second copy
         folder = tempfile.mkdtemp(prefix="isd-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None)
         for key, array in read().items():
             np.save(Path(folder) / f"{key}.npy", array, allow_pickle=False)
     places: list[tuple[str, str | None]] = [("", None)] * world.size
     distributed.all_gather_object(places, (socket.gethostname(), folder))
+    # every process learns of every machine's folder and takes the one of its own; that all have given theirs also means
+    # that the files are written
     mine = Path(next(place for host, place in places if place is not None and host == socket.gethostname()))
     arrays = {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in sorted(mine.glob("*.npy"))}
-    world.barrier()
+    world.barrier()  # all have mapped the files: what is mapped outlives its name
     if folder is not None:
         shutil.rmtree(folder)
     return arrays

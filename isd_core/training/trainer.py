@@ -54,7 +54,7 @@ class DivergedError(RuntimeError):
 class TrainerConfig:
     """The `trainer` config group. Times are counted in optimiser steps.
 
-    batch_size counts the samples of a step over all processes and all `accumulate` parts. shard="full" divides weights,
+    batch_size counts the samples of a step over all processes and all `accumulate` parts. shard="full" shards weights,
     gradients, optimiser and averages among the processes; checkpoints are the same as without. `ema` is the average
     that is sampled by default, `averages` are further ones by name, kept as ema_<name>.
     """
@@ -97,14 +97,14 @@ class TrainerConfig:
                 raise InputError(f"trainer.{name}={getattr(self, name)} is unknown; known: {said}.")
         if self.compile == REDUCE_OVERHEAD and self.shard != "none":
             raise InputError(
-                "trainer.compile=reduce-overhead is for whole weights; with trainer.shard use compile=true."
+                "trainer.compile=reduce-overhead does not go with sharded weights; with trainer.shard use compile=true."
             )
 
 
 class LossModule(nn.Module):
     """Batch to loss, network inside: what data-parallel wrappers wrap, so that extra passes never see the wrapper.
 
-    keep_casts: cast the weights to the type of `autocast` once for all passes. Off for divided weights: their gradients
+    keep_casts: cast the weights to the type of `autocast` once for all passes. Off for sharded weights: their gradients
     are reduced after the pass that they were gathered for, and those of a cast from an earlier pass come too late.
     Its passes run in `precision`, which is the derivative's say about TF32.
     """
@@ -189,14 +189,14 @@ class Trainer:
             )
         self.model = model.to(self.device)
         self.dataset = dataset
-        precision, whole = PRECISIONS[trainer.precision], trainer.shard == "none"
-        self.loss = LossModule(self.model, objective, precision, keep_casts=whole).to(self.device)
-        if trainer.compile and trainer.shard == "none":
+        precision, sharded = PRECISIONS[trainer.precision], trainer.shard == "full"
+        self.loss = LossModule(self.model, objective, precision, keep_casts=not sharded).to(self.device)
+        if trainer.compile and not sharded:
             self.loss.compile_step(trainer.compile == REDUCE_OVERHEAD)
         elif trainer.compile:  # weights are gathered between the blocks, which ends a graph
             for part in sharding.units(self.model.net):
                 part.compile()
-        self.parallel = distributed.parallelise(self.loss, self.world, self.device, trainer.shard == "full")
+        self.parallel = distributed.parallelise(self.loss, self.world, self.device, sharded)
         self.optimizer = trainer.optimizer.build(self.loss)
         laws = {"ema": trainer.ema, **{f"ema_{name}": law for name, law in trainer.averages.items()}}
         self.averages = {name: EMA(self.model, law) for name, law in laws.items()}
@@ -227,7 +227,7 @@ class Trainer:
         outs = [self._backward(part) for part in range(self.cfg.accumulate)]
         out = outs[0] if len(outs) == 1 else _joined(outs)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = sharding.whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        norm = sharding.full_tensor(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         nn.utils.clip_grads_with_norm_(parameters, self.cfg.clip_norm, norm)
         if torch.isfinite(norm):
             for group in self.optimizer.param_groups:
@@ -281,7 +281,7 @@ class Trainer:
         self.loss.train()
         window, watch = Window(), Watch(self.loss.objective)
         self._say(watch.at_start())
-        with self._signals(), Progress(end, "train", "step", initial=self.step, quiet=not self.world.chief) as bar:
+        with self._signals(), Progress(end, "train", "step", initial=self.step, quiet=not self.world.is_main) as bar:
             while self.step < end and not self.world.any(self._stop):
                 started = time.perf_counter()
                 out, norm = self.train_step()
@@ -315,7 +315,7 @@ class Trainer:
             return self.loss.diagnose(batch, rng, self.step)
 
     def _say(self, lines: Sequence[str]) -> None:
-        if self.world.chief:
+        if self.world.is_main:
             for line in lines:
                 print(f"{self.run_dir}: {line}", file=sys.stderr, flush=True)
 
@@ -335,10 +335,10 @@ class Trainer:
         groups |= {name: average.state for name, average in self.averages.items()}
         if self.loss.weighting is not None:
             groups["weighting"] = self.loss.weighting.state_dict()
-        whole = {name: sharding.gathered(group, self.world.chief) for name, group in groups.items()}
-        folder = self._write(whole, layout) if self.world.chief else checkpoint.folder(self.run_dir, self.step)
+        full = {name: sharding.gathered(group, self.world.is_main) for name, group in groups.items()}
+        folder = self._write(full, layout) if self.world.is_main else checkpoint.folder(self.run_dir, self.step)
         self.world.barrier()
-        if self.on_checkpoint is not None and self.world.chief:
+        if self.on_checkpoint is not None and self.world.is_main:
             self.on_checkpoint(self)
         return folder
 

@@ -37,7 +37,7 @@ FROM_DATA_STD = ("parametrisation.sigma_data=1.065",)  # the EDM form is made fo
 RATIO = ("times.mean=-0.344",)  # the law of ln sigma, likewise moved by ln(1.065 / .5)
 SCM = ("times.mean=-0.244", "objective.warmup.share=0.15")  # moved alike; a run this short needs a longer warm-up
 END = "times=fixed_end"
-UNIFORM_BETWEEN = "objective.between={type: uniform}"
+UNIFORM_INTERMEDIATE = "objective.intermediate={type: uniform}"
 
 MAIN = (("isd", "isd", ()), ("direct", "direct", ()), ("meanflow", "meanflow", ()))
 VARIANTS = (
@@ -54,7 +54,7 @@ REST = (
     ("esd", "esd", ()),
     ("lsd", "lsd", ()),
     ("psd, midpoint", "psd", ()),
-    ("psd, uniform", "psd", (UNIFORM_BETWEEN,)),
+    ("psd, uniform", "psd", (UNIFORM_INTERMEDIATE,)),
     ("shortcut", "shortcut", ()),
     ("ctm", "ctm", ()),
     ("alpha_flow", "alpha_flow", ()),

@@ -1,4 +1,4 @@
-"""The larger recipe's parts over two gloo processes: with divided weights the training is the same."""
+"""The larger recipe's parts over two gloo processes: with sharded weights the training is the same."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from isd_image import train
 network = ["network=in_context_xl1", "network.width=32", "network.depth=2", "network.heads=2", "network.context_from=1"]
 recipe = ["guidance=interval", "weighting=cosine", "trainer=image_normuon", "network.checkpointing=true", "grids=null"]
 trainer = ["trainer.batch_size=8", "trainer.device=cpu", "trainer.ema.decay=0.9", "trainer.log_every=1"]
-for name, shard, steps in (("whole", "none", 3), ("divided", "full", 2), ("divided", "full", 3)):
+for name, shard, steps in (("full", "none", 3), ("sharded", "full", 2), ("sharded", "full", 3)):
     words = [f"trainer.shard={shard}", f"trainer.steps={steps}", f"run_dir={name}"]
     if code := run(train.main.__wrapped__, "image_train", [*network, *recipe, *trainer, *words]):
         sys.exit(code)
@@ -21,16 +21,16 @@ for name, shard, steps in (("whole", "none", 3), ("divided", "full", 2), ("divid
 
 
 @pytest.mark.slow
-def test_divided_weights_train_as_whole_ones_with_normuon_and_bfloat16(processes, tmp_path):
+def test_sharded_weights_train_as_full_ones_with_normuon_and_bfloat16(processes, tmp_path):
     processes(PROGRAM, tmp_path, 2)
-    whole, divided = (checkpoint.load(tmp_path / name) for name in ("whole", "divided"))
+    full, sharded = (checkpoint.load(tmp_path / name) for name in ("full", "sharded"))
     for group in ("model", "ema", "optimizer"):
-        expected, found = whole.tensors(group), divided.tensors(group)
+        expected, found = full.tensors(group), sharded.tensors(group)
         assert found.keys() == expected.keys()
         for key, value in expected.items():
             scale = float(value.abs().max())
             torch.testing.assert_close(
                 found[key], value, rtol=1e-3, atol=1e-3 * scale + 1e-9, msg=lambda m, k=key: k + m
             )
-    trained = [value for key, value in whole.tensors("optimizer").items() if key.endswith(("momentum", "exp_avg"))]
+    trained = [value for key, value in full.tensors("optimizer").items() if key.endswith(("momentum", "exp_avg"))]
     assert sum(bool(value.any()) for value in trained) > 0.9 * len(trained)

@@ -110,7 +110,7 @@ def test_the_command_ends_with_2_and_one_paragraph(words, message, capsys):
 
 
 @pytest.mark.parametrize(
-    "path, times, between, step",
+    "path, times, intermediate, step",
     [
         (Linear(), BetaPair(), Fraction(Constant(1.0)), 0),
         (VE, UniformOnGrid(KarrasGrid(Constant(2))), PreviousOnGrid(KarrasGrid(Constant(2))), 0),
@@ -118,14 +118,14 @@ def test_the_command_ends_with_2_and_one_paragraph(words, message, capsys):
     ],
     ids=["alpha-Flow at alpha = 1", "consistency training on two points", "ECT's first stage"],
 )
-def test_a_way_without_a_stop_makes_one_pass_and_has_the_conditional_velocity_as_target(path, times, between, step):
-    objective = Semigroup(path, times, bridge=COND, between=between, diagonal=0)
+def test_with_u_at_the_end_one_pass_is_made_and_the_target_is_the_conditional_velocity(path, times, intermediate, step):
+    objective = Semigroup(path, times, bridge=COND, intermediate=intermediate, diagonal=0)
     net, drawn = Recording(path), draw(objective, step=step)
     out = objective.loss(net, drawn)
     assert net.calls == [64]
-    whole = objective.loss(net, drawn._replace(extra=drawn.extra._replace(direct=False)))
+    through = objective.loss(net, drawn._replace(extra=drawn.extra._replace(direct=False)))
     assert net.calls == [64, 64, 64]
-    assert_close(whole.terms["residual"], out.terms["residual"], atol=1e-5, rtol=1e-4)
+    assert_close(through.terms["residual"], out.terms["residual"], atol=1e-5, rtol=1e-4)
 
 
 def test_a_teacher_in_both_slots_is_asked_once():
@@ -170,7 +170,7 @@ class Dropping(nn.Module):
 @pytest.mark.parametrize("same", [True, False])
 def test_both_sides_of_consistency_training_see_the_same_dropout_masks(same):
     objective = Semigroup(
-        VE, LogNormalPair(), bridge=COND, between=Fraction(Constant(0.5)), diagonal=0, same_dropout=same
+        VE, LogNormalPair(), bridge=COND, intermediate=Fraction(Constant(0.5)), diagonal=0, same_dropout=same
     )
     net = Dropping()
     torch.manual_seed(0)

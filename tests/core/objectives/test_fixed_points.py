@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from isd_core.closed_form import Gaussian, Mixture1D
 from isd_core.curricula import Constant
 from isd_core.derivatives import CentralDifference, ExactJVP
-from isd_core.intermediate import EasyRatio, Fraction, Midpoint, PreviousOnGrid, UniformBetween
+from isd_core.intermediate import EasyRatio, Fraction, Midpoint, PreviousOnGrid, UniformIntermediate
 from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
 from isd_core.objectives.flow_matching import FlowMatching
 from isd_core.objectives.lagrangian import Lagrangian
@@ -50,8 +50,8 @@ CONTINUOUS = {
         path, LogitNormalPair(), target=COND, tangent=OWN, share=0.25, derivative=JVP
     ),
     "lsd": lambda path: Lagrangian(path, derivative=JVP),
-    "psd_midpoint": lambda path: Semigroup(path, between=Midpoint()),
-    "psd_uniform": lambda path: Semigroup(path, between=UniformBetween()),
+    "psd_midpoint": lambda path: Semigroup(path, intermediate=Midpoint()),
+    "psd_uniform": lambda path: Semigroup(path, intermediate=UniformIntermediate()),
     "distill": lambda path: Eulerian(path, target=teacher(path), tangent=teacher(path), derivative=JVP),
     "distill_lagrangian": lambda path: Lagrangian(path, velocity=teacher(path), derivative=JVP),
 }
@@ -143,8 +143,8 @@ def test_finite_steps_leave_a_gradient_of_the_first_order_after_the_weight(bridg
     truth = Gaussian(path, mean=0.4, std=0.6)
     norms = []
     for alpha in (0.2, 0.1, 0.05):
-        way = Fraction(Constant(alpha))
-        objective = Semigroup(path, FixedEnd(3.0, 1.0), diagonal=1e-9, bridge=bridge, between=way)
+        law = Fraction(Constant(alpha))
+        objective = Semigroup(path, FixedEnd(3.0, 1.0), diagonal=1e-9, bridge=bridge, intermediate=law)
         norms.append(expected_gradient(objective, truth, batches=40, size=20_000)[0].norm())
     orders = [math.log2(a / b) for a, b in pairwise(norms)]
     assert all(0.85 < order < 1.3 for order in orders), orders
@@ -179,8 +179,8 @@ def test_consistency_trainings_gradient_at_the_truth_has_the_order_of_its_steps(
     path = VarianceExploding(sigma_min=0.1, sigma_max=4.0)
     truth, norms = Gaussian(path, mean=0.4, std=0.6), []
     for k in (4, 5, 6):
-        times, between, step = method(k)
-        objective = Semigroup(path, times, diagonal=0, bridge=teacher(path), between=between, space="data")
+        times, intermediate, step = method(k)
+        objective = Semigroup(path, times, diagonal=0, bridge=teacher(path), intermediate=intermediate, space="data")
         norms.append(expected_gradient(objective, truth, batches=2, size=20_000, step=step)[0].norm())
     orders = [math.log2(a / b) for a, b in pairwise(norms)]
     assert abs(orders[1] - order) < 0.15, orders

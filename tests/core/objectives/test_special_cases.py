@@ -54,7 +54,7 @@ def test_alpha_flow_tends_to_meanflow(net):
     meanflow = gradient(Eulerian(Linear(), law, target=COND, tangent=COND, share=0.25, derivative=ExactJVP()), net)
     gaps = []
     for alpha in (0.2, 0.02):
-        flow = Semigroup(Linear(), law, bridge=COND, between=Fraction(Constant(alpha)), share=0.25)
+        flow = Semigroup(Linear(), law, bridge=COND, intermediate=Fraction(Constant(alpha)), share=0.25)
         gaps.append(float((gradient(flow, net) - meanflow).norm() / meanflow.norm()))
     assert gaps[1] < 2e-2
     assert 5 < gaps[0] / gaps[1] < 20  # first order
@@ -63,13 +63,13 @@ def test_alpha_flow_tends_to_meanflow(net):
 def test_alpha_one_is_flow_matching_of_the_average_velocity(net):
     """At alpha = 1, u = s and the target is the conditional velocity itself."""
     law = FixedEnd()
-    objective = Semigroup(Linear(), law, diagonal=0, bridge=COND, between=Fraction(Constant(1.0)))
+    objective = Semigroup(Linear(), law, diagonal=0, bridge=COND, intermediate=Fraction(Constant(1.0)))
 
     class Direct(Semigroup):
         def residual(self, net, at, F_ts, F_tt, extra):
             return Residual(MSE()(F_ts, at.v))
 
-    direct = Direct(Linear(), law, diagonal=0, bridge=COND, between=Fraction(Constant(1.0)))
+    direct = Direct(Linear(), law, diagonal=0, bridge=COND, intermediate=Fraction(Constant(1.0)))
     assert_close(gradient(objective, net), gradient(direct, net), atol=1e-6, rtol=1e-5)
 
 
@@ -93,8 +93,8 @@ def test_ect_with_a_fixed_ratio_is_one_step_of_consistency_training(net):
 
     ratio = EasyRatio(steps=2, stages=2, k=0.0, q=1 / (1 - u / t))
     consistency, ect = (
-        Semigroup(path, At(grid), diagonal=0, bridge=COND, between=between, space="data")
-        for between in (PreviousOnGrid(grid), ratio)
+        Semigroup(path, At(grid), diagonal=0, bridge=COND, intermediate=intermediate, space="data")
+        for intermediate in (PreviousOnGrid(grid), ratio)
     )
     assert_close(gradient(consistency, net), gradient(ect, net, step=1), atol=1e-6, rtol=1e-5)
 

@@ -52,3 +52,20 @@ def test_an_error_of_the_thread_is_raised_where_the_batch_is_asked_for():
     batches(6)
     with pytest.raises(OSError, match="disk"):
         batches(7)
+
+
+def test_two_threads_may_ask_for_batches_at_the_border_of_an_epoch():
+    """The thread gathers the batch to come while a diagnosis asks for one: neither gets the other's epoch."""
+    expected = [Shuffle(64, 48, 0)(step).tolist() for step in range(40)]
+    indices, wrong = Shuffle(64, 48, 0), []
+
+    def ask():
+        for _ in range(20):
+            wrong.extend(step for step in range(40) if indices(step).tolist() != expected[step])
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

@@ -1,4 +1,4 @@
-"""Training over two gloo processes, with whole and with divided weights, and its twin: one process that adds up."""
+"""Training over two gloo processes, with full and with sharded weights, and its twin: one process that adds up."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def train(run_dir, accumulate, shard, steps):
     )
     objective = Eulerian(Linear(), weighting=Learned())
     trainer = Trainer(Model(), objective, Data(), config, run_dir=run_dir, seed=3, config={}, kind="toy")
-    trainer.run([JsonlLogger(run_dir, trainer.step)] if trainer.world.chief else [])
+    trainer.run([JsonlLogger(run_dir, trainer.step)] if trainer.world.is_main else [])
 
 for word in sys.argv[2:]:  # a folder and the sharding of its two halves
     run_dir, first, second = word.split(":")
@@ -82,14 +82,12 @@ def runs(processes, tmp_path_factory):
     """A folder with "one", a process that adds up four parts of a batch, and three pairs that add up two each."""
     folder = tmp_path_factory.mktemp("runs")
     processes(PROGRAM, folder, 1, "4", "one:none:none")
-    processes(
-        PROGRAM, folder, 2, "2", "whole:none:none", "whole_then_divided:none:full", "divided_then_whole:full:none"
-    )
+    processes(PROGRAM, folder, 2, "2", "full:none:none", "full_then_sharded:none:full", "sharded_then_full:full:none")
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["whole", "whole_then_divided", "divided_then_whole"])
+@pytest.mark.parametrize("name", ["full", "full_then_sharded", "sharded_then_full"])
 def test_two_processes_and_a_resumed_run_are_one_that_adds_up_their_parts(runs, name):
     found, expected = tensors(runs / name), tensors(runs / "one")
     assert found.keys() == expected.keys()
@@ -101,7 +99,7 @@ def test_two_processes_and_a_resumed_run_are_one_that_adds_up_their_parts(runs, 
 
 def test_one_process_needs_no_group():
     world = World()
-    assert (world.chief, world.any(True), world.mean({"a": 2.0})) == (True, True, {"a": 2.0})
+    assert (world.is_main, world.any(True), world.mean({"a": 2.0})) == (True, True, {"a": 2.0})
 
 
 def test_a_half_set_environment_is_named(monkeypatch):
