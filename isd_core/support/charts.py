@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 WIDTH = 380
 
 
@@ -34,7 +36,7 @@ class Curve:
     kind: str = "method"
 
 
-def success_bars(bars: Sequence[Bar]) -> str:
+def success_bars(bars: Sequence[Bar]) -> Markup:
     """Horizontal bars from 0 to 100 %, each with its interval as a whisker and its numbers beside the label."""
     row, top, left, right = 44, 4, 2, WIDTH - 8
     height = top + row * len(bars) + 22
@@ -58,7 +60,7 @@ def success_bars(bars: Sequence[Bar]) -> str:
     return svg(height, f"Success rates with 95 % Wilson intervals. {summary}", parts)
 
 
-def curves(lines: Sequence[Curve], x_label: str) -> str:
+def curves(lines: Sequence[Curve], x_label: str) -> Markup:
     """Lines over x with a logarithmic y axis, a legend above them."""
     lines = [Curve(c.label, [(x, y) for x, y in c.points if y > 0 and math.isfinite(y)], c.kind) for c in lines]
     lines = [curve for curve in lines if curve.points]
@@ -96,7 +98,7 @@ def curves(lines: Sequence[Curve], x_label: str) -> str:
     return svg(bottom + 38, f"Training losses. {ends}", parts)
 
 
-def histogram(values: Sequence[float], deadline: float, unit: str = "ms") -> str:
+def histogram(values: Sequence[float], deadline: float, unit: str = "ms") -> Markup:
     """How often each value occurred, from 0 to beyond the deadline, which is marked. The count axis is logarithmic."""
     if not values:
         raise ValueError("there is no value to draw")
@@ -131,7 +133,7 @@ def histogram(values: Sequence[float], deadline: float, unit: str = "ms") -> str
     return svg(bottom + 36, summary, parts)
 
 
-def split(parts_of_time: Sequence[tuple[str, float]]) -> str:
+def split(parts_of_time: Sequence[tuple[str, float]]) -> Markup:
     """One bar divided in proportion, shades from dark to light; the table beside it holds the names."""
     total = sum(seconds for _, seconds in parts_of_time) or 1.0
     x, drawn = 0.0, []
@@ -173,9 +175,12 @@ def thin(points: Sequence[tuple[float, float]], at_most: int = 300) -> list[tupl
     return [*points[:-1:step], points[-1]]
 
 
-def svg(height: float, label: str, parts: Sequence[str]) -> str:
-    """A chart of `WIDTH` by `height`; the label tells its content to those who do not see it."""
-    return (
+def svg(height: float, label: str, parts: Sequence[str]) -> Markup:
+    """A chart of `WIDTH` by `height`; the label tells its content to those who do not see it.
+
+    A page's template takes it as it is: the words in `parts` are escaped already (see `text`).
+    """
+    return Markup(
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label, quote=True)}">'
         + "".join(parts)
         + "</svg>"

@@ -37,6 +37,7 @@ from isd_policy.backend import Call, Inputs
 from isd_policy.build import build_policy
 from isd_policy.deploy.export import graphs, int8
 from isd_policy.deploy.export.onnx_policy import OnnxPolicy, session_of
+from isd_policy.latency import percentiles
 from isd_policy.normaliser import MinMax
 from isd_policy.objectives import DiffusionSampler
 from isd_policy.policy import Normaliser, Policy
@@ -209,16 +210,17 @@ def methods_of(policy: Policy, folder: Path, threads: int) -> Iterator[Method]:
         yield from onnx(policy, folder, threads, "int8")
 
 
-def percentiles(call: Callable[[], Any], seconds: float) -> tuple[float, float]:
-    """p50 and p99 (ms) of as many calls as go into `seconds`."""
+def timed(call: Callable[[], Any], seconds: float) -> dict[str, float]:
+    """Percentiles (ms) of as many calls as go into `seconds`."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
     while len(taken) < FEWEST_CALLS or (time.perf_counter() < end and len(taken) < MOST_CALLS):
         began = time.perf_counter()
         call()
-        taken.append(1e3 * (time.perf_counter() - began))
-    p50, p99 = np.percentile(taken, [50, 99])
-    return float(p50), float(p99)
+        taken.append(time.perf_counter() - began)
+    found = percentiles(taken)
+    assert found is not None
+    return found
 
 
 def measure(methods: Sequence[Method], seconds: float, label: str = "latency") -> list[dict[str, Any]]:
@@ -233,9 +235,8 @@ def measure(methods: Sequence[Method], seconds: float, label: str = "latency") -
     try:
         with Progress(RUNS * len(methods), label, "cell") as bar:
             for method, row in RUNS * list(zip(methods, rows, strict=True)):
-                reference, _ = percentiles(lambda: a @ a, min(seconds, 0.2))
-                p50, p99 = percentiles(method.call, seconds)
-                row["runs"].append({"p50": p50, "p99": p99, "reference_ms": reference})
+                reference, found = timed(lambda: a @ a, min(seconds, 0.2)), timed(method.call, seconds)
+                row["runs"].append({"p50": found["p50"], "p99": found["p99"], "reference_ms": reference["p50"]})
                 bar.update(1, backend=method.backend, method=method.name)
     finally:
         gc.enable()

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isd_core.support.errors import InputError
+from isd_core.support.machine import cores
 from scripts.benchmarks import policy_plan, policy_steps, policy_table
 from scripts.benchmarks.policy_cells import LatencyCell, measure, record, time_calls
 from scripts.support import command
 from scripts.support.cells import finished, run_cells
-from scripts.support.launchers import LAUNCHERS, cores
+from scripts.support.launchers import LAUNCHERS
 
 PLANS = Path(__file__).resolve().parent / "plans"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from envs.rollouts.statistics import mcnemar
 from isd_core.support.errors import InputError
 from isd_core.support.files import read_json
+from isd_core.support.machine import machine
 from isd_core.training import checkpoint
 from isd_core.training.loggers import LOG, read_log
 from scripts.demo.stages import Ledger
@@ -108,18 +107,6 @@ def protocol(settings: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, 
         "training": f"{settings['steps']} steps of {settings['batch_size']}, for iSD and for regression",
         "network": settings["network"],
     }
-
-
-def machine() -> dict[str, Any]:
-    """The processor, its cores and the system."""
-    processor = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor)
-    except OSError:
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": processor, "cores": cores, "system": platform.platform(terse=True)}
 
 
 def rate_text(entry: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ import torch
 
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, write_json
+from isd_core.support.machine import cores, processor
 from isd_core.training.checkpoint import provenance
-from scripts.support.launchers import cores
 
 Main = Callable[[argparse.Namespace], int]
 
@@ -55,21 +54,12 @@ def machine() -> dict[str, Any]:
     """Processor, cores, load, GPU, versions and revision: what a number should be read with."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
         "load": round(os.getloadavg()[0], 1),
         "gpu": gpu,
         **provenance(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def described(about: dict[str, Any]) -> str:

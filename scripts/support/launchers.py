@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isd_core.support.errors import InputError
+from isd_core.support.machine import cores
 from isd_core.support.processes import end_with_parent
 
 T = TypeVar("T")
@@ -29,11 +30,6 @@ def launch(run: Run[T], pieces: Sequence[T], jobs: int, launcher: str, folder: P
     if launcher not in LAUNCHERS:
         raise InputError(f"launcher {launcher} is unknown; known: {', '.join(LAUNCHERS)}.")
     yield from LAUNCHERS[launcher](run, pieces, jobs, folder)
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _local(run: Run[T], pieces: Sequence[T], jobs: int, folder: Path) -> Iterator[T]:

@@ -22,6 +22,7 @@ from envs.engines.robosuite_engine import RobosuiteEngine
 from envs.spec import EnvSpec
 from isd_core.support import files
 from isd_core.support.errors import InputError
+from isd_core.support.machine import processor
 
 SEEDS = (1, 2)
 STEPS = 20
@@ -100,7 +101,7 @@ def check(spec: EnvSpec) -> Verdict:
         success_equal=all(verdict.success_equal for verdict in verdicts),
     )
     try:
-        files.write_json(path, {"spec": spec.to_dict(), "machine": machine(), "verdict": asdict(verdict)})
+        files.write_json(path, {"spec": spec.to_dict(), "machine": decisive(), "verdict": asdict(verdict)})
     except OSError:
         return verdict  # a machine without a writable cache checks again in the next process
     return verdict
@@ -118,18 +119,10 @@ def fingerprint(spec: EnvSpec) -> str:
     source = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         source.update(path.read_bytes())
-    known = {"spec": replace(spec, engine="compiled").to_dict(), "machine": machine(), "source": source.hexdigest()}
+    known = {"spec": replace(spec, engine="compiled").to_dict(), "machine": decisive(), "source": source.hexdigest()}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def machine() -> dict[str, str]:
+def decisive() -> dict[str, str]:
     """Processor and versions of what decides the bits."""
-    return {"processor": _processor(), "system": platform.platform()} | {name: version(name) for name in PACKAGES}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+    return {"processor": processor(), "system": platform.platform()} | {name: version(name) for name in PACKAGES}

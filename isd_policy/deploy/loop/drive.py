@@ -31,7 +31,9 @@ class Strategy:
 
     def applied(self, settings: LoopSettings) -> LoopSettings:
         """The settings of a loop that does so, in simulated time."""
-        return replace(settings, mode=self.mode, blend=self.blend, watchdog=None, warm_up=0.0, hold=1e6, first=1e6)
+        return replace(
+            settings, mode=self.mode, blend=self.blend, watchdog=None, warm_up=0.0, hold=1e6, first_chunk=1e6
+        )
 
 
 def strategies(blend: int) -> tuple[Strategy, ...]:

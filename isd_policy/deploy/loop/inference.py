@@ -75,7 +75,12 @@ def answer(policy: ChunkPolicy, request: Request, clock: Clock) -> Reply:
 
 
 class InferenceThread:
-    """Calls the policy in a thread of its own."""
+    """Calls the policy in a thread of its own.
+
+    The loop's thread submits and takes, this one computes. One condition guards the two hand-over places, the request
+    that waits and the replies that are there; the policy is called outside of it, so that the loop never waits for a
+    call that hangs.
+    """
 
     def __init__(self, policy: ChunkPolicy, clock: Clock) -> None:
         self.policy, self.clock = policy, clock
@@ -89,10 +94,12 @@ class InferenceThread:
 
     @property
     def running(self) -> Request | None:
-        return self._running
+        return self._running  # one reference, which is read whole without the lock
 
     def submit(self, request: Request) -> bool:
         with self._changed:
+            # One place, not a queue: while a call runs, every tick brings a newer observation, and the older ones
+            # would only be answered late.
             replaced = self._waiting is not None
             self._waiting = request
             self._changed.notify_all()
@@ -111,6 +118,7 @@ class InferenceThread:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        # A call that never returns cannot be ended from here; the thread is a daemon, so the process still ends.
         self._thread.join(timeout=1.0)
 
     def _work(self) -> None:
@@ -121,8 +129,10 @@ class InferenceThread:
                     return
                 self._running, self._waiting = self._waiting, None
                 request = self._running
+            # Outside of the lock: `submit` and `take` go on while the policy computes.
             reply = answer(self.policy, request, self.clock)
             with self._changed:
+                # Together: a loop that sees nothing running finds the reply.
                 self._running = None
                 self._replies.append(reply)
                 self._changed.notify_all()

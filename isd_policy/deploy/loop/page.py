@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
+from isd_core.support import page
 from isd_core.support.charts import WIDTH, histogram, line, linear_ticks, svg, text
 from isd_core.support.files import atomic_write
-from isd_core.support.page import chart, figure, number_table, page, section, table
 
+TEMPLATE = Path(__file__).with_name("page.html.jinja")
 PERCENTILES = ("p50", "p95", "p99", "max")
 PARTS = {
     "latency_ms": "policy call",
@@ -40,53 +41,19 @@ def write(path: str | PathLike[str], content: Mapping[str, Any]) -> None:
 
 def render(content: Mapping[str, Any]) -> str:
     """The page of a run's result file (`isd_policy.run out=`)."""
-    loop = content["loop"]
-    title = f"{content['task'].capitalize()}: {content['nfe']} NFE in a {content['rate']:g} Hz control loop"
-    lead = (
-        f"{'Synchronous' if loop['mode'] == 'sync' else 'Asynchronous'} loop, chunks blended over {loop['blend']} "
-        f"actions; {content['warm_up']['calls']} calls of warm-up before the clock was armed, whose tail had "
-        f"{'settled' if content['warm_up']['settled'] else 'NOT settled'}."
-    )
-    sections = [
-        section("Policy latency", _latency(content)),
-        section("Chunks in time", _timeline(content), wide=True),
-        section("Where a tick's time went", _parts(content)),
-        section("Counts", table({key.replace("_", " "): content[key] for key in COUNTS})),
-        section("What happened", _events(content)),
-        section("LoopSettings", table({key.replace("_", " "): value for key, value in loop.items()})),
-    ]
-    return page(title, lead, _figures(content), sections, _footer(content))
-
-
-def _figures(content: Mapping[str, Any]) -> Iterable[str]:
-    latency = content["latency_ms"]
-    if latency is not None:
-        yield figure(f"{latency['p99']:.1f} ms", f"99th percentile of a policy call; median {latency['p50']:.1f} ms")
-    yield figure(f"{content['deadline_misses']}", f"deadlines missed of {content['ticks']}")
-    yield figure(f"{content['starved_ticks']}", "ticks without an action from the policy")
-    yield figure("stopped" if content["fault"] else "no fault", content["fault"] or "the robot was never stopped")
-
-
-def _latency(content: Mapping[str, Any]) -> str:
-    calls = content["policy_calls_ms"]
-    if not calls:
-        return "<p>The policy gave no chunk.</p>"
-    return chart(
-        histogram(calls, deadline=1000 / content["rate"]),
-        f"The last {len(calls)} calls; the deadline is the period of the loop. A call may take longer: it runs beside "
-        "the loop.",
-    )
-
-
-def _timeline(content: Mapping[str, Any]) -> str:
     chunks = [chunk for chunk in content["chunks"] if chunk["outcome"] != "waiting"][-SHOWN:]
-    if not chunks:
-        return "<p>No chunk was asked for.</p>"
-    return chart(
-        timeline(chunks),
-        f"The last {len(chunks)} chunks, one a row: from the request to its arrival (line), then the time in which its "
-        "actions were given to the robot (bar). Beside it: actions used, and dropped because their steps had passed "
-        "when it came. A line without a bar was not used, for the reason that stands there.",
+    timed = {name: content[key] for key, name in PARTS.items() if content[key] is not None}
+    return page.render(
+        TEMPLATE,
+        run=content,
+        calls=histogram(content["policy_calls_ms"], deadline=1000 / content["rate"])
+        if content["policy_calls_ms"]
+        else None,
+        chunks=timeline(chunks) if chunks else None,
+        shown=len(chunks),
+        percentiles=PERCENTILES,
+        parts={name: [f"{value[key]:.2f}" for key in PERCENTILES] for name, value in timed.items()},
+        counts={key: content[key] for key in COUNTS},
     )
 
 
@@ -121,24 +88,3 @@ def timeline(chunks: Sequence[Mapping[str, Any]]) -> str:
     parts.append(text(right, height + 28, "seconds", "tick", "end"))
     used, dropped = (sum(chunk[key] for chunk in chunks) for key in ("used", "dropped"))
     return svg(height + 32, f"{len(chunks)} chunks: {used} actions used, {dropped} dropped as too late", parts)
-
-
-def _parts(content: Mapping[str, Any]) -> str:
-    rows = {name: content[key] for key, name in PARTS.items() if content[key] is not None}
-    cells = {name: [f"{value[key]:.2f}" for key in PERCENTILES] for name, value in rows.items()}
-    return "<p>Milliseconds, over the last " + f"{content['window']} at most.</p>" + number_table(PERCENTILES, cells)
-
-
-def _events(content: Mapping[str, Any]) -> str:
-    if not content["events"]:
-        return "<p>Nothing out of the ordinary.</p>"
-    items = "".join(
-        f'<tr><th scope="row">{event["seconds"]:.2f} s</th><td>{escape(event["event"])}</td></tr>'
-        for event in content["events"]
-    )
-    return f"<table>{items}</table>"
-
-
-def _footer(content: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
-    return escape(f"{content['checkpoint']['path']}, step {content['checkpoint']['step']}; {versions}.")

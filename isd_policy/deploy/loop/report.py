@@ -99,7 +99,6 @@ class Report:
             "clipped_actions": counts["clipped"],
             "slowed_actions": counts["slowed"],
             "boxed_actions": counts["boxed"],
-            "rejected_actions": counts["rejected_actions"],
             "rejected_chunks": counts["rejected"],
             "stale_chunks": counts["stale"],
             "discarded_by_reset": counts["reset"],

@@ -97,7 +97,7 @@ class Runner:
 
     def reset(self) -> None:
         """Begins a new epoch at the next tick, from any thread: what was computed before it is discarded."""
-        self._reset_wanted = True
+        self._reset_wanted = True  # a flag, not the deed: history and buffer belong to the loop's thread alone
 
     def _begin_epoch(self) -> None:
         self._reset_wanted = False
@@ -114,14 +114,16 @@ class Runner:
             self.scheduler.time(latencies)
             self._warm = True
             self._look()
-        limit = self.clock.now() + self.settings.first
+        limit = self.clock.now() + self.settings.first_chunk
         while not self.scheduler.buffer.ready and self.report.fault is None:
             self.scheduler.ask()
             self.scheduler.wait(limit)
             if self.scheduler.bad >= IN_A_ROW:
                 self._stop(self.scheduler.reason())
             elif self.clock.now() >= limit and not self.scheduler.buffer.ready:
-                self._stop(f"there was no first chunk within {self.settings.first:g} s: {self.scheduler.reason()}")
+                self._stop(
+                    f"there was no first chunk within {self.settings.first_chunk:g} s: {self.scheduler.reason()}"
+                )
 
     def _look(self) -> None:
         stamped = self.robot.read()

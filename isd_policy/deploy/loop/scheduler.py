@@ -70,6 +70,8 @@ class ChunkScheduler:
         """
         if self.buffer.fresh > self.lead or self.clock.now() - self.history.time > self.settings.stale:
             return
+        # A request that waits behind a call of an epoch that is over (or of the warm-up) has not begun: replacing it
+        # costs nothing, and when its turn comes it holds the newest observation.
         if self._open is None or self.inference.running not in (None, self._open):
             self._submit()
 
@@ -126,7 +128,7 @@ class ChunkScheduler:
             windows["policy"].append(reply.preprocess + reply.infer)
             windows["preprocess"].append(reply.preprocess)
             windows["infer"].append(reply.infer)
-        if reply.request.epoch != self.epoch:
+        if reply.request.epoch != self.epoch:  # a call cannot be stopped; its answer is for a robot that was elsewhere
             counts["reset"] += 1
             record.outcome = "reset"
             return

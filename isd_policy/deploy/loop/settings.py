@@ -19,8 +19,8 @@ class LoopSettings:
     one before. lead: ticks before the end of the executed part at which to ask; None follows the measured latency.
     patience: the share of a period that a tick without an action waits for one. hold: how long the robot may be held
     for want of an action before it is stopped. stale: the age at which an observation is too old to ask with.
-    watchdog: how long the loop may stand still before the robot is stopped; None: no watchdog. first: the limit on an
-    epoch's first chunk, which is computed before the loop is armed. warm_up: the limit on the warm-up; 0: none.
+    watchdog: how long the loop may stand still before the robot is stopped; None: no watchdog. first_chunk: the limit
+    on an epoch's first chunk, which is computed before the loop is armed. warm_up: the limit on the warm-up; 0: none.
     seed: of the policy's noise.
     """
 
@@ -32,7 +32,7 @@ class LoopSettings:
     hold: float = 1.0
     stale: float = 0.5
     watchdog: float | None = 2.0
-    first: float = 30.0
+    first_chunk: float = 30.0
     warm_up: float = 30.0
     seed: int = 0
 
@@ -40,7 +40,9 @@ class LoopSettings:
         if self.mode not in MODES:
             raise InputError(f"mode={self.mode}: a loop is {' or '.join(MODES)}.")
         given = vars(self)
-        check_positive(given, "rate", "hold", "stale", "first", *(["watchdog"] if self.watchdog is not None else []))
+        check_positive(
+            given, "rate", "hold", "stale", "first_chunk", *(["watchdog"] if self.watchdog is not None else [])
+        )
         check_whole(given, "blend", "seed", *(["lead"] if self.lead is not None else []), least=0)
         if self.warm_up:
             check_positive(given, "warm_up")

@@ -27,9 +27,9 @@ class Watchdog:
 
     def check(self) -> None:
         """Looks once."""
-        fed = self._fed
+        fed = self._fed  # read once: the loop's thread may feed or sleep between two reads
         if fed is not None and (silent := self.clock.now() - fed) > self.seconds:
-            self._fed = None
+            self._fed = None  # before the bite, which may take long: one bite a standstill
             self.bite(f"the control loop stood still for {silent:.2f} s")
 
     def start(self) -> None:
@@ -44,5 +44,6 @@ class Watchdog:
             self._thread.join(timeout=1.0)
 
     def _watch(self) -> None:
+        # In real time, whatever the clock is: a clock that stands still must not stop its own guard from looking.
         while not self._ended.wait(self.seconds / 4):
             self.check()

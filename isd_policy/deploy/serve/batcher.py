@@ -36,6 +36,9 @@ class Job:
 class DynamicBatcher:
     """Computes jobs in their order, up to `batch` at once; None measures how many pay.
 
+    The server's event loop submits, a thread of its own computes: a policy's call blocks, and in the event loop it
+    would hold up every client, the health page among them. The condition guards the queue alone.
+
     A job whose deadline has passed is answered with `TimeoutError` and not computed. Where a batch fails, its jobs are
     computed one by one, so that a client's fault stays its own.
     """
@@ -59,7 +62,7 @@ class DynamicBatcher:
     @property
     def waiting(self) -> int:
         """Jobs that have not begun."""
-        return len(self._jobs)
+        return len(self._jobs)  # of a deque: whole without the lock
 
     @property
     def busy_seconds(self) -> float:
@@ -81,6 +84,8 @@ class DynamicBatcher:
                 if self._closed:
                     return
                 jobs = [self._jobs.popleft() for _ in range(min(self.batch, len(self._jobs)))]
+            # What has waited beyond its deadline is not computed: its client is gone, and under load the time would be
+            # taken from those who still wait.
             now = time.monotonic()
             late = [job for job in jobs if job.deadline <= now]
             for job in late:

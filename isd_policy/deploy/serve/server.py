@@ -72,7 +72,9 @@ class PolicyServer:
         self.token, self.limits, self.seed = token, Limits() if limits is None else limits, seed
         self.metadata = pack(described(card))
         self.metrics = Metrics()
-        self._answering = 0
+        self.metrics.waiting.set_function(lambda: batcher.waiting)
+        self.metrics.clients.set_function(lambda: self._clients)
+        self._connections = self._clients = self._answering = 0
         self._draining = False
         self._server: Server | None = None
 
@@ -92,6 +94,8 @@ class PolicyServer:
 
     async def stop(self) -> None:
         """Takes no more requests, gives the answers that are due within the grace, and closes the connections."""
+        # In this order: no new request begins (`_serve` ends after its present answer), then the answers that are due
+        # are waited for, and only then are the connections closed.
         self._draining = True
         limit = time.monotonic() + self.limits.grace
         while self._answering and time.monotonic() < limit:
@@ -115,13 +119,13 @@ class PolicyServer:
             state = "the policy hangs" if stuck else "ending" if self._draining else "ok"
             return connection.respond(_status(state == "ok"), f"{state}\n")
         if not self._admits(request):
-            self.metrics.rejected += 1
+            self.metrics.rejected.inc()
             return connection.respond(http.HTTPStatus.UNAUTHORIZED, "A token is needed: Authorization: Bearer TOKEN\n")
         if request.path == "/metrics":
-            return connection.respond(http.HTTPStatus.OK, self.metrics.text(self.batcher.waiting))
-        if self._draining or self.metrics.clients >= self.limits.clients:
-            self.metrics.rejected += 1
-            return connection.respond(_status(False), f"There are {self.metrics.clients} clients already.\n")
+            return connection.respond(http.HTTPStatus.OK, self.metrics.text())
+        if self._draining or self._clients >= self.limits.clients:
+            self.metrics.rejected.inc()
+            return connection.respond(_status(False), f"There are {self._clients} clients already.\n")
         return None
 
     def _admits(self, request: Request) -> bool:
@@ -134,15 +138,17 @@ class PolicyServer:
     # -- websocket ----------------------------------------------------------------------------------------------------
 
     async def _serve(self, connection: ServerConnection) -> None:
-        number, calls = self.metrics.connections, 0
-        self.metrics.connections += 1
-        self.metrics.clients += 1
+        number, calls = self._connections, 0
+        self._connections += 1
+        self._clients += 1
+        self.metrics.connections.inc()
         try:
             await connection.send(self.metadata)
             async for message in connection:
                 self._answering += 1
                 try:
                     answer = await self._answer(message, (self.seed, number, calls))
+                    # A client that does not read fills the socket, and without a limit `send` would wait for ever.
                     async with asyncio.timeout(self.limits.deadline):
                         await connection.send(answer)
                 finally:
@@ -153,7 +159,7 @@ class PolicyServer:
         except (ConnectionClosed, TimeoutError):  # a client that left, or that does not take its answer
             pass
         finally:
-            self.metrics.clients -= 1
+            self._clients -= 1
 
     async def _answer(self, message: str | bytes, stream: tuple[int, ...]) -> bytes | str:
         """The answer to a frame: a frame, or a text that says what is wrong."""
@@ -161,23 +167,23 @@ class PolicyServer:
         try:
             call, seconds = self._call(message, stream)
         except (WireError, InputError) as error:
-            self.metrics.requests["refused"] += 1
+            self.metrics.count("refused")
             return str(error)
         try:
             job, chunk = await self._computed(call, seconds)
         except TimeoutError:
-            self.metrics.requests["late"] += 1
+            self.metrics.count("late")
             return f"There was no answer within the deadline of {1000 * seconds:.0f} ms."
         except InputError as error:
-            self.metrics.requests["refused"] += 1
+            self.metrics.count("refused")
             return str(error)
         except Exception as error:  # whatever a policy raises, the connection lives on
-            self.metrics.requests["failed"] += 1
+            self.metrics.count("failed")
             return f"The policy failed: {type(error).__name__}: {error}"
         now = time.monotonic()
-        self.metrics.requests["ok"] += 1
-        self.metrics.request_seconds.add(now - began)
-        self.metrics.infer_seconds.add(now - job.begun)
+        self.metrics.count("ok")
+        self.metrics.request_seconds.observe(now - began)
+        self.metrics.infer_seconds.observe(now - job.begun)
         timing = {"queue_ms": 1e3 * (job.begun - job.asked), "infer_ms": 1e3 * (now - job.begun), "rows": job.rows}
         return pack({"actions": chunk[: self.policy.horizons.execution], "ahead": chunk, "server_timing": timing})
 
@@ -222,10 +228,13 @@ class PolicyServer:
         future: asyncio.Future[np.ndarray] = loop.create_future()
 
         def answer(chunk: np.ndarray | None, error: Exception | None) -> None:
+            # Called from the batcher's thread; a future belongs to its event loop.
             loop.call_soon_threadsafe(_settle, future, chunk, error)
 
         job = Job(call, time.monotonic() + seconds, answer)
         self.batcher.submit(job)
+        # The batcher gives up a job that has not begun by then; one that computes too long is given up here, and its
+        # chunk finds a future that is done.
         async with asyncio.timeout(seconds):
             return job, await future
 

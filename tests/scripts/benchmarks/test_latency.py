@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scripts.benchmarks import latency as benchmark_latency
-from scripts.benchmarks.latency import Method, eager, inputs_of, markdown, measure, percentiles, policy_of, ratios
+from scripts.benchmarks.latency import Method, eager, inputs_of, markdown, measure, policy_of, ratios, timed
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_every_cell_is_measured_in_every_run(monkeypatch):
 def test_percentiles_are_milliseconds(monkeypatch):
     ticks = iter(np.cumsum([0.0] + [0.0, 0.004] * 50))
     monkeypatch.setattr(benchmark_latency.time, "perf_counter", lambda: next(ticks))
-    p50, _ = percentiles(lambda: None, 0.0)
+    p50 = timed(lambda: None, 0.0)["p50"]
     assert p50 == pytest.approx(4.0)
 
 

@@ -133,7 +133,7 @@ def test_warm_up_goes_on_until_the_tail_settles_and_stays_out_of_the_statistics(
 
 def test_warm_up_that_does_not_settle_ends_in_time_and_is_reported(make_runner):
     seconds = iter(8 * 0.97**k for k in range(1000))
-    report = make_runner(lambda request: next(seconds), warm_up=60.0, first=60.0, hold=60.0).run(2)
+    report = make_runner(lambda request: next(seconds), warm_up=60.0, first_chunk=60.0, hold=60.0).run(2)
     assert not report.warm_up.settled
     assert report.warm_up.seconds == pytest.approx(60.0)
 

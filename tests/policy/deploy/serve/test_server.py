@@ -103,8 +103,8 @@ def test_fifty_clients_at_once(served, observations):
         metrics = server.get("/metrics")[1]
     assert not failures
     assert len(done) == 50
-    assert 'isd_requests_total{outcome="ok"} 150' in metrics
-    assert "isd_connections_total 50" in metrics
+    assert 'isd_requests_total{outcome="ok"} 150.0' in metrics
+    assert "isd_connections_total 50.0" in metrics
 
 
 # -- what clients send wrong ------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_what_is_wrong_is_answered_by_a_text_and_the_connection_lives_on(served,
             assert "\n" not in answer
         raw.send(pack(row))
         assert isinstance(raw.recv(), bytes)
-        assert f'outcome="refused"}} {len(cases)}' in server.get("/metrics")[1]
+        assert f'outcome="refused"}} {len(cases)}.0' in server.get("/metrics")[1]
 
 
 def test_a_frame_of_a_gigabyte_ends_its_connection_before_it_is_read(served, observations):
@@ -169,7 +169,7 @@ def test_a_client_that_vanishes_leaves_nothing_behind(served, observations):
             raw.socket.close()
         with RemotePolicy(server.url) as remote:
             assert remote.act(row).shape == (8, 7)
-        assert _soon(lambda: "isd_clients 0" in server.get("/metrics")[1])
+        assert _soon(lambda: "isd_clients 0.0" in server.get("/metrics")[1])
 
 
 def _soon(check, seconds=10.0):
@@ -212,7 +212,7 @@ def test_late_answer_is_a_text_and_health_and_others_do_not_wait(served, observa
         assert "deadline of 300 ms" in raw.recv()
         assert server.get("/healthz") == (503, "the policy hangs\n")
         assert _soon(lambda: server.get("/healthz")[0] == 200)
-        assert 'outcome="late"} 1' in server.get("/metrics")[1]
+        assert 'outcome="late"} 1.0' in server.get("/metrics")[1]
 
 
 def test_client_s_own_deadline_is_kept(served, observations):
@@ -283,7 +283,7 @@ def test_more_clients_than_the_limit_are_turned_away(served):
     with running(*served, limits=Limits(clients=2)) as server:
         with RemotePolicy(server.url), RemotePolicy(server.url), pytest.raises(ServerError, match="HTTP 503"):
             RemotePolicy(server.url, retry=0.0)
-        assert _soon(lambda: "isd_clients 0" in server.get("/metrics")[1])
+        assert _soon(lambda: "isd_clients 0.0" in server.get("/metrics")[1])
         RemotePolicy(server.url).close()
 
 
