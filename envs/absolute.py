@@ -20,6 +20,7 @@ from envs.spec import EnvSpec
 from isd_core.support.cli import command
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
+from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
 
 KEY = "actions_abs"
@@ -76,8 +77,8 @@ def main(cfg: DictConfig) -> None:
     found = convert(Path(str(cfg.data)), Path(str(cfg.out)), cfg.workers, cfg.env.engine, cfg.env.mode)
     print(
         f"Replayed here, {found['recorded']} of {found['demonstrations']} demonstrations succeed by their recorded "
-        f"actions and {found['absolute']} by the absolute ones. Written: {cfg.out}. Next: python -m isd_policy.train "
-        f"data={cfg.out} actions=absolute"
+        f"actions and {found['absolute']} by the absolute ones. Written: {cfg.out}. Next: "
+        + command_line("isd_policy.train", data=cfg.out, actions="absolute")
     )
 
 

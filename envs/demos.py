@@ -19,6 +19,7 @@ from envs.rollouts.statistics import wilson
 from envs.spec import EnvSpec
 from isd_core.support.cli import command
 from isd_core.support.errors import InputError
+from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
 
 WORST_SUCCESS = 0.2
@@ -162,7 +163,8 @@ def main(cfg: DictConfig) -> None:
             f"({result['steps']} steps) in {result['seconds']:.1f} s with the {result['engine']} engine."
         )
         print(f"Written: {out}.")
-    print(f"Next: python -m isd_policy.train task={cfg.task.name} data={out} objective=isd run_dir=runs/policy")
+    words = {"task": cfg.task.name, "data": str(out), "objective": "isd", "run_dir": "runs/policy"}
+    print(f"Next: {command_line('isd_policy.train', **words)}")
 
 
 def _container(config: DictConfig) -> dict[str, Any]:

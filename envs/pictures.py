@@ -17,6 +17,7 @@ from envs.spec import CAMERA_SUFFIX
 from isd_core.support.cli import command
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
+from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
 
 
@@ -57,8 +58,8 @@ def main(cfg: DictConfig) -> None:
     """Adds pictures of cameras to a robomimic file, drawn from its states."""
     count = add_pictures(Path(str(cfg.data)), Path(str(cfg.out)), list(cfg.cameras), cfg.size, cfg.workers)
     print(
-        f"{count} pictures of {cfg.size} x {cfg.size}. Written: {cfg.out}. Next: python -m isd_policy.train "
-        f"task=lift_image data={cfg.out}"
+        f"{count} pictures of {cfg.size} x {cfg.size}. Written: {cfg.out}. Next: "
+        + command_line("isd_policy.train", task="lift_image", data=cfg.out)
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from isd_core.guidance import Guidance, without
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
-from isd_core.support.registry import register, role
+from isd_core.support.registry import name_of, register, role
 
 
 @role("sampler", "samplers")
@@ -27,6 +27,26 @@ class Sampler(ABC):
     @abstractmethod
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor: ...
 
+    @property
+    def max_nfe(self) -> int | None:
+        """The largest `nfe`; None where any will do."""
+        return None
+
+    @property
+    def usual_nfe(self) -> tuple[int, ...]:
+        """The `nfe` to begin with."""
+        return (1, 2)
+
+    def check_nfe(self, nfe: int) -> int:
+        """`nfe` itself; `InputError` for a number that is none or that this sampler cannot make."""
+        if self.max_nfe is not None and check_nfe(nfe) > self.max_nfe:
+            usual = ",".join(map(str, self.usual_nfe))
+            raise InputError(
+                f"nfe={nfe}: the sampler `{name_of(type(self))}` makes at most {self.max_nfe} network evaluation"
+                f"{'s' * (self.max_nfe > 1)}; nfe={usual} is usual."
+            )
+        return check_nfe(nfe)
+
 
 def check_nfe(nfe: int) -> int:
     """`nfe` itself; `InputError` unless it is an integer of at least 1."""
@@ -35,6 +55,20 @@ def check_nfe(nfe: int) -> int:
             f"nfe={nfe}: the number of network evaluations is an integer of at least 1; 1 and 2 are usual."
         )
     return nfe
+
+
+def check_counts(nfe: int | Sequence[int], check: Callable[[int], int]) -> list[int]:
+    """One or several numbers of network evaluations, each passed by `check` and in the list once.
+
+    A line on stderr says so when one was given twice. Raises `InputError` for none.
+    """
+    given = [nfe] if isinstance(nfe, int) else list(nfe)
+    if not given:
+        raise InputError("nfe=[]: expected one or more numbers of network evaluations, such as [1,2].")
+    distinct = list(dict.fromkeys(map(check, given)))
+    if len(distinct) < len(given):
+        print(f"nfe={given}: each number of evaluations is done once, {distinct}.", file=sys.stderr)
+    return distinct
 
 
 def row_generators(z: Tensor) -> list[torch.Generator]:
@@ -61,7 +95,7 @@ class FlowMapSampler(Sampler):
     path: Path
 
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
-        return sample(net, FlowMap(self.path), self.path.prior(z), self.path.times(check_nfe(nfe)), cond)
+        return sample(net, FlowMap(self.path), self.path.prior(z), self.path.times(self.check_nfe(nfe)), cond)
 
 
 @register("sampler", "diagonal")
@@ -71,9 +105,13 @@ class DiagonalSampler(Sampler):
 
     path: Path
 
+    @property
+    def usual_nfe(self) -> tuple[int, ...]:
+        return (10,)
+
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
         diagonal: VelocityNet = lambda x, t, s, cond: net(x, t, t, cond)  # noqa: E731
-        return sample(diagonal, FlowMap(self.path), self.path.prior(z), self.path.times(check_nfe(nfe)), cond)
+        return sample(diagonal, FlowMap(self.path), self.path.prior(z), self.path.times(self.check_nfe(nfe)), cond)
 
 
 @register("sampler", "consistency")
@@ -84,7 +122,7 @@ class ConsistencySampler(Sampler):
     path: Path
 
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
-        flow_map, times = FlowMap(self.path), self.path.times(check_nfe(nfe)).tolist()
+        flow_map, times = FlowMap(self.path), self.path.times(self.check_nfe(nfe)).tolist()
         ones = torch.ones(z.shape[0], device=z.device)
         end = self.path.end * ones
         rngs = row_generators(z)
@@ -99,14 +137,31 @@ class ConsistencySampler(Sampler):
 
 
 @dataclass(frozen=True)
-class PostCFG(Sampler):
+class WrappedSampler(Sampler):
+    """A sampler over another one's steps."""
+
+    sampler: Sampler
+
+    @property
+    def max_nfe(self) -> int | None:
+        return self.sampler.max_nfe
+
+    @property
+    def usual_nfe(self) -> tuple[int, ...]:
+        return self.sampler.usual_nfe
+
+    def check_nfe(self, nfe: int) -> int:
+        return self.sampler.check_nfe(nfe)
+
+
+@dataclass(frozen=True)
+class PostCFG(WrappedSampler):
     """Guidance at sampling, F_null + scale (F - F_null): two network calls a step, batched as one.
 
     On top of a network trained with Pre-CFG the two scales multiply, which over-saturates: it is for networks trained
     with `isd_core.guidance.ConditionDropout`.
     """
 
-    sampler: Sampler
     scale: float
     null: Mapping[str, float]
 
@@ -119,10 +174,9 @@ class PostCFG(Sampler):
 
 
 @dataclass(frozen=True)
-class ConditionedSampler(Sampler):
+class ConditionedSampler(WrappedSampler):
     """A sampler whose network gets further conditions, the same for every row, such as the guidance interval."""
 
-    sampler: Sampler
     inputs: Mapping[str, float]
 
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from isd_core.support import files
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
+from isd_core.support.overrides import command_line
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_core.training.optimizer import optimizer_tensors
@@ -59,8 +60,9 @@ def main(cfg: DictConfig) -> None:
     folder = checkpoint.save(run_dir, step, groups | {"optimizer": tensors}, meta)
     more = " derivative=released_clock" if compat == "released" else ""
     print(
-        f"Converted {source} (its optimiser's state is not taken over). Written: {folder}. Next: python -m "
-        f"isd_image.sample checkpoint={run_dir} nfe=[2] out=samples.png, or continue with python -m isd_image.train "
+        f"Converted {source} (its optimiser's state is not taken over). Written: {folder}. Next: "
+        + command_line("isd_image.sample", checkpoint=str(run_dir), nfe=2, out="samples.png")
+        + f", or continue with python -m isd_image.train "
         f"and the same fields{more}."
     )
 

@@ -10,9 +10,11 @@ import numpy as np
 from omegaconf import DictConfig
 from PIL import Image
 
+from isd_core.sampling import check_counts
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, write_json
+from isd_core.support.registry import build
 from isd_image.build import load_generator, open_checkpoint
 from isd_image.generate import SamplePlan, check_labels
 from isd_image.grid import write_panels
@@ -37,9 +39,10 @@ def plan_of(config: dict[str, Any]) -> SamplePlan:
     source, inputs = config["codec_source"], config["inputs"]
     load = partial(load_generator, config["checkpoint"], config["weights"], codec_source=source, inputs=inputs)
     load = partial(load, cfg_scale=config["cfg_scale"])
-    known = open_checkpoint(config["checkpoint"]).config["data"]["classes"]
-    cycle = tuple(check_labels(config["labels"], known))
-    return SamplePlan(load, config["seed"], tuple(config["nfe"]), config["count"], config["batch_size"], cycle)
+    trained = open_checkpoint(config["checkpoint"]).config
+    cycle = tuple(check_labels(config["labels"], trained["data"]["classes"]))
+    nfe = check_counts(config["nfe"], build("sampler", trained["sampler"]).check_nfe)
+    return SamplePlan(load, config["seed"], tuple(nfe), config["count"], config["batch_size"], cycle)
 
 
 def generator_of(config: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from isd_core.sampling import Sampler, check_counts
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
+from isd_core.support.overrides import command_line
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_core.training.distributed import is_main_process
@@ -25,7 +27,8 @@ from isd_image.grid import write_panels
 def main(cfg: DictConfig) -> None:
     """Trains a generator of images; the same command with the same run_dir resumes. Several processes by torchrun."""
     config = resolved(cfg)
-    grids = None if config["grids"] is None else Grids(config)
+    sampler: Sampler = build("sampler", config["sampler"])
+    grids = None if config["grids"] is None else Grids(config, sampler)
     data = build("source", config["data"]["source"], where="data.source").split("train")
     if grids is not None:
         grids.check(data)
@@ -36,8 +39,8 @@ def main(cfg: DictConfig) -> None:
     trainer = train(config, model, data, KIND, on_checkpoint=grids)
     if trainer.world.is_main:
         print(
-            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. "
-            f"Next: python -m isd_image.sample checkpoint={config['run_dir']} nfe=[1,2] out=samples.png"
+            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: "
+            + command_line("isd_image.sample", checkpoint=config["run_dir"], nfe=sampler.usual_nfe, out="samples.png")
         )
 
 
@@ -47,12 +50,12 @@ class Grids:
     The codec is built at once, so that missing weights are found before the training and not after its first part.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], sampler: Sampler) -> None:
         fields = config["grids"]
         codec = build("codec", config["codec"])
         self.codec_name, self.codec_weights = codec.name, codec.weights
         self.run_dir, self.columns, self.scale = Path(config["run_dir"]), fields["columns"], fields["scale"]
-        self.nfe, self.count = tuple(fields["nfe"]), fields["count"]
+        self.nfe, self.count = tuple(check_counts(fields["nfe"], sampler.check_nfe)), fields["count"]
         self.seed, self.classes = config["seed"], config["data"]["classes"]
         self.plan(0)
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isd_core.sampling import check_nfe
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.history import ObservationHistory
@@ -52,6 +51,15 @@ class PolicyBackend(ABC):
     def action_size(self) -> int:
         """The network's size of an action, which is the noise's."""
 
+    @property
+    @abstractmethod
+    def usual_nfe(self) -> tuple[int, ...]:
+        """The numbers of network calls to begin with."""
+
+    @abstractmethod
+    def check_nfe(self, nfe: int) -> int:
+        """`nfe` itself; `InputError` for a number of network calls that the backend cannot make."""
+
     @abstractmethod
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
         """All predicted actions from the newest observation on, [B, T - To + 1, robot's Da] float32.
@@ -64,7 +72,7 @@ class PolicyBackend(ABC):
 
         Raises `InputError` for what the backend does not have.
         """
-        self.nfe = self.nfe if nfe is None else check_nfe(nfe)
+        self.nfe = self.nfe if nfe is None else self.check_nfe(nfe)
         self.initial_noise = self.initial_noise if initial_noise is None else check_initial_noise(initial_noise)
 
     def row(self, obs: Mapping[str, np.ndarray]) -> Row:

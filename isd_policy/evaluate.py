@@ -13,11 +13,12 @@ from omegaconf import DictConfig
 from envs.rollouts.results import save_actions
 from envs.rollouts.rollout import Rollout, rollout
 from envs.rollouts.statistics import mean_and_error, success_over_time, wilson
-from isd_core.sampling import check_nfe
+from isd_core.sampling import check_counts
 from isd_core.support import seeds
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import write_json
+from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
 from isd_policy.batched import ROWS, BatchedPolicy
 from isd_policy.latency import percentiles
@@ -156,12 +157,13 @@ def sentence(simulation: Simulation, content: Mapping[str, Any]) -> str:
 def main(cfg: DictConfig) -> None:
     """Success rates of a policy on starts that training never saw, for each number of network evaluations (NFE)."""
     config = resolved(cfg)
-    counts = check_counts(config["nfe"])
     check_whole(config, "episodes", "workers", "live", "rows")
     check_whole(config, "seed", "video", least=0)
     if config["seed_split"] not in SEED_SPLITS:
         raise InputError(f"seed_split={config['seed_split']}: expected one of {', '.join(SEED_SPLITS)}.")
     simulation = open_simulation(config)
+    policy = simulation.policy
+    counts = check_counts(policy.usual_nfe if config["nfe"] is None else config["nfe"], policy.check_nfe)
     if config["video"] and config["out"] is None:
         raise InputError("video= needs out=FILE.json: the films are written beside it.")
     options = {
@@ -183,8 +185,8 @@ def main(cfg: DictConfig) -> None:
     if config["out"] is not None:
         write(Path(str(config["out"])), content, runs, config["video"])
         print(
-            f"Written: {config['out']}. Next: python -m isd_policy.run checkpoint={config['checkpoint']} rate=20 "
-            "seconds=10"
+            f"Written: {config['out']}. Next: "
+            + command_line("isd_policy.run", checkpoint=config["checkpoint"], rate=20, seconds=10)
         )
     if not content["complete"]:
         raise KeyboardInterrupt
@@ -198,14 +200,6 @@ def write(out: Path, content: Mapping[str, Any], runs: Mapping[int, tuple[Rollou
         from envs.replay import film_results
 
         film_results(out, first=video)
-
-
-def check_counts(nfe: int | list[int]) -> list[int]:
-    """The numbers of network evaluations as a list; `InputError` for none, a duplicate, or one below 1."""
-    counts = [check_nfe(value) for value in (nfe if isinstance(nfe, list) else [nfe])]
-    if not counts or len(set(counts)) < len(counts):
-        raise InputError(f"nfe={nfe}: expected one or more different numbers of network evaluations, such as [1,2].")
-    return counts
 
 
 if __name__ == "__main__":

@@ -56,6 +56,5 @@ def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device
         policy.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
-    policy.nfe = saved.meta.get("nfe", policy.nfe)
-    policy.initial_noise = saved.meta.get("initial_noise", policy.initial_noise)
+    policy.use(saved.meta.get("nfe"), saved.meta.get("initial_noise"))
     return policy.to(device).eval()

@@ -66,6 +66,13 @@ class Policy(Trainable, PolicyBackend):
         return self.normaliser.action.size
 
     @property
+    def usual_nfe(self) -> tuple[int, ...]:
+        return self.sampler.usual_nfe
+
+    def check_nfe(self, nfe: int) -> int:
+        return self.sampler.check_nfe(nfe)
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.normaliser.action.low.device

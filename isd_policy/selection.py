@@ -6,14 +6,15 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isd_core.sampling import check_nfe
+from isd_core.sampling import check_counts
 from isd_core.support.errors import InputError
 from isd_core.support.files import read_json
+from isd_core.support.overrides import words
 from isd_core.support.processes import end_with_parent
 from isd_core.training import checkpoint
 from isd_core.training.trainer import Trainer
@@ -41,8 +42,8 @@ class Selection:
     _running: tuple[Path, subprocess.Popen[bytes]] | None = None
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Selection:
-        """From a resolved training config. Raises `InputError` for a bad field."""
+    def of(cls, config: Mapping[str, Any], check_nfe: Callable[[int], int]) -> Selection:
+        """From a resolved training config. check_nfe: the policy's. Raises `InputError` for a bad field."""
         fields = config["evaluation"]
         for name, least in (("every", 0), ("episodes", 1), ("workers", 1), ("keep", 0)):
             check_whole(fields, name, least=least)
@@ -52,7 +53,7 @@ class Selection:
                 f"evaluation.every={fields['every']} must be a multiple of trainer.checkpoint_every={step}: it is "
                 "checkpoints that are evaluated."
             )
-        nfe = [check_nfe(value) for value in fields["nfe"]]
+        nfe = check_counts(fields["nfe"], check_nfe)
         return cls(Path(config["run_dir"]), config["seed"], **fields | {"nfe": nfe})
 
     def __call__(self, trainer: Trainer) -> None:
@@ -109,10 +110,9 @@ class Selection:
         out.parent.mkdir(parents=True, exist_ok=True)
         options = {"checkpoint": place, "nfe": self.nfe, "episodes": self.episodes, "workers": self.workers}
         options |= {"seed": self.seed, "seed_split": "selection", "out": out}
-        words = [f"{key}={str(value).replace(' ', '')}" for key, value in options.items()]
         with out.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "isd_policy.evaluate", *words],
+                [sys.executable, "-m", "isd_policy.evaluate", *words(options)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ from envs.tasks import Task, task_named
 from isd_core.support.cli import command, resolved
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
+from isd_core.support.overrides import command_line
 from isd_core.training import distributed
 from isd_core.training.run import train
 from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
@@ -60,7 +61,7 @@ def main(cfg: DictConfig) -> None:
             f"{task.title}: {len(demonstrations)} demonstrations, {len(demonstrations.actions)} steps, {len(dataset)} "
             f"windows; policy of {count / 1e6:.2f}M parameters."
         )
-    selection = Selection.of(config)
+    selection = Selection.of(config, policy.check_nfe)
     trainer = train(
         config,
         policy,
@@ -72,8 +73,8 @@ def main(cfg: DictConfig) -> None:
     )
     if world.is_main:
         print(
-            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: python -m "
-            f"isd_policy.evaluate checkpoint={config['run_dir']} nfe=[1,2] episodes=100"
+            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: "
+            + command_line("isd_policy.evaluate", checkpoint=config["run_dir"], nfe=policy.usual_nfe, episodes=100)
         )
 
 

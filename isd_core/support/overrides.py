@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -31,15 +32,14 @@ PATHS = frozenset(
 )
 """Fields of all commands that hold a file or a folder; a leading `~` is the home folder."""
 
-NAMES = frozenset(
-    {"action_mode", "compat", "filter_key", "held_out", "initial_noise", "licence", "sampler", "task", "train"}
-)
+NAMES = frozenset({"action_mode", "compat", "filter_key", "held_out", "initial_noise", "licence", "sampler", "task"})
 """Fields that hold a word or a name though their default is null or still to give."""
 
 LISTS = frozenset({"episodes", "labels"})
 """Fields that hold a list where their default is null: one value is the list of one."""
 
 MISSING = "???"
+SHELL_SAFE = re.compile(r"[\w@%+=:,./\[\]-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,13 @@ def words(values: Mapping[str, Any]) -> list[str]:
 def _written(value: Any) -> str:
     if isinstance(value, Path):
         return str(value.absolute())
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def command_line(module: str, **values: Any) -> str:
+    """The command that sets fields to values, to be shown: quoted where a shell needs it."""
+    shown = [word if SHELL_SAFE.fullmatch(word) else shlex.quote(word) for word in words(values)]
+    return " ".join(["python -m", module, *shown])
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
@@ -156,6 +162,8 @@ def _parsed(override: Override, text: str, default: Any) -> Any:
             "special characters in quotes."
         ) from error
     if parsed.is_sweep_override():
+        if parsed.is_choice_sweep() and (default is None or default == MISSING):
+            return _parsed(override, f"[{text}]", default)
         raise InputError(f"`{override.word}` gives several values; {override.key} takes one.")
     return parsed.value()
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from isd_core.support.cli import command
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
+from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
 from isd_policy.data import read
 from isd_policy.data.demonstrations import Rows
@@ -95,7 +96,7 @@ def main(cfg: DictConfig) -> None:
     described = convert(Path(str(cfg.data)), Path(str(cfg.out)), cfg.external)
     print(
         f"{len(described.lengths)} demonstrations, {described.lengths.sum()} steps of {described.kind}. Written: "
-        f"{cfg.out}. Next: python -m isd_policy.train data={cfg.out} ..."
+        f"{cfg.out}. Next: {command_line('isd_policy.train', data=cfg.out)} ..."
     )
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from isd_core.support.cli import command
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, sha256
+from isd_core.support.overrides import command_line
 
 REPOSITORY = "robomimic/robomimic_datasets"
 KINDS = {
@@ -95,7 +96,8 @@ def main(cfg: DictConfig) -> None:
     """Downloads a data set of robomimic (v1.5, low-dimensional) and checks it. Run again, it continues."""
     out = Path(str(cfg.out))
     download(str(cfg.task), str(cfg.kind), out, HuggingFace())
-    print(f"Written: {out}. Next: python -m isd_policy.data.inspect {out}; python -m envs.replay data={out}")
+    steps = command_line("isd_policy.data.inspect", data=str(out)), command_line("envs.replay", data=str(out))
+    print(f"Written: {out}. Next: {'; '.join(steps)}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
-from isd_core.sampling import Sampler, check_nfe, row_generators
+from isd_core.sampling import Sampler, row_generators
 from isd_core.support.errors import InputError
 from isd_core.support.registry import register
 from isd_core.weighting import MSE, Discrepancy
@@ -72,11 +72,17 @@ class DiffusionSampler(Sampler):
     path: Path
     kind: str = "ddpm"
 
+    @property
+    def max_nfe(self) -> int:
+        return STEPS
+
+    @property
+    def usual_nfe(self) -> tuple[int, ...]:
+        return (STEPS,) if self.kind == "ddpm" else (10,)
+
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
-        if check_nfe(nfe) > STEPS:
-            raise InputError(f"nfe={nfe}: the diffusion has {STEPS} steps, so nfe is at most that.")
         schedule = scheduler(self.kind)
-        schedule.set_timesteps(nfe)
+        schedule.set_timesteps(self.check_nfe(nfe))
         rngs = row_generators(z)
         x = z
         for k in schedule.timesteps:

@@ -10,8 +10,7 @@ from torch import Generator, Tensor
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
-from isd_core.sampling import Sampler, check_nfe
-from isd_core.support.errors import InputError
+from isd_core.sampling import Sampler
 from isd_core.support.registry import register
 from isd_core.weighting import MSE, Discrepancy
 from isd_policy.objectives.regression import output_at
@@ -53,8 +52,15 @@ class MIPSampler(Sampler):
 
     path: Path
 
+    @property
+    def max_nfe(self) -> int:
+        return 2
+
+    @property
+    def usual_nfe(self) -> tuple[int, ...]:
+        return (2,)
+
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
-        if check_nfe(nfe) > 2:
-            raise InputError(f"nfe={nfe}: MIP has one or two evaluations; use nfe=2.")
+        self.check_nfe(nfe)
         x = output_at(net, torch.zeros_like(z), self.path.T, cond)
         return x if nfe == 1 else output_at(net, x, T_STAR * self.path.T, cond)

@@ -10,8 +10,7 @@ from torch import Generator, Tensor
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
-from isd_core.sampling import Sampler, check_nfe
-from isd_core.support.errors import InputError
+from isd_core.sampling import Sampler
 from isd_core.support.registry import register
 from isd_core.weighting import MSE, Discrepancy
 
@@ -48,7 +47,14 @@ class RegressionSampler(Sampler):
 
     path: Path
 
+    @property
+    def max_nfe(self) -> int:
+        return 1
+
+    @property
+    def usual_nfe(self) -> tuple[int, ...]:
+        return (1,)
+
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
-        if check_nfe(nfe) != 1:
-            raise InputError(f"nfe={nfe}: a regression has one evaluation; use nfe=1.")
+        self.check_nfe(nfe)
         return output_at(net, torch.zeros_like(z), self.path.T, cond)

@@ -14,6 +14,8 @@ from isd_core.sampling import (
     ConsistencySampler,
     DiagonalSampler,
     FlowMapSampler,
+    PostCFG,
+    check_counts,
     check_nfe,
     with_inputs,
 )
@@ -88,6 +90,29 @@ def test_the_inputs_of_a_network_reach_every_call(noise):
         with_inputs(FlowMapSampler(Linear()), {"t_min": 0.1}, Net())
     plain = FlowMapSampler(Linear())
     assert with_inputs(plain, {"omega": None}, torch.nn.Identity()) is plain
+
+
+class TwoSteps(FlowMapSampler):
+    max_nfe, usual_nfe = 2, (2,)
+
+
+def test_a_sampler_says_what_it_can_do_also_inside_others(noise):
+    sampler = ConditionedSampler(PostCFG(TwoSteps(Linear()), 2.0, {}), {})
+    assert (sampler.max_nfe, sampler.usual_nfe, sampler.check_nfe(2)) == (2, (2,), 2)
+    with pytest.raises(InputError, match="`TwoSteps` makes at most 2 network evaluations; nfe=2 is usual"):
+        sampler.check_nfe(3)
+    assert FlowMapSampler(Linear()).check_nfe(1000) == 1000
+
+
+def test_each_number_of_evaluations_is_done_once(capsys):
+    assert check_counts(4, check_nfe) == [4]
+    assert check_counts([2, 1], check_nfe) == [2, 1]
+    assert capsys.readouterr().err == ""
+    assert check_counts([2, 1, 2], check_nfe) == [2, 1]
+    assert capsys.readouterr().err == "nfe=[2, 1, 2]: each number of evaluations is done once, [2, 1].\n"
+    for wrong in ([], [0], "1"):
+        with pytest.raises(InputError, match="nfe="):
+            check_counts(wrong, check_nfe)
 
 
 @pytest.mark.parametrize("nfe", [0, -1, 1.5, True])

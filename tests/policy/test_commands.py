@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import h5py
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 import isd_policy
 from isd_core.support.cli import run as run_command
+from isd_core.support.files import read_json
 from isd_core.training import checkpoint
 from isd_core.training.loggers import read_log
 from isd_policy import evaluate, run, train
@@ -127,8 +129,35 @@ def test_corrupted_safetensors(save_policy, capsys):
     refused(capsys, evaluate_command(f"checkpoint={file}"), "ema.safetensors is damaged")
 
 
-def test_same_number_of_evaluations_twice(save_policy, capsys):
-    refused(capsys, evaluate_command(f"checkpoint={save_policy()}", "nfe=[1,1]"), "different numbers")
+def test_what_a_sampler_cannot_do_is_said_before_the_first_rollout(demo_file, tmp_path, capsys, monkeypatch):
+    run_dir = tmp_path / "it's a run (1)"
+    words = (f"data={demo_file}", f"run_dir={run_dir}", "trainer.steps=1", "objective=regression")
+    assert train_command(*words) == 0
+    assert (
+        capsys.readouterr()
+        .out.rstrip()
+        .endswith(f"Next: python -m isd_policy.evaluate {shlex.quote(f'checkpoint={run_dir}')} nfe=[1] episodes=100")
+    )
+    monkeypatch.setattr(evaluate, "rollout", None)
+    monkeypatch.setattr(run, "drive", None)
+    message = "nfe=2: the sampler `regression` makes at most 1 network evaluation; nfe=1 is usual"
+    refused(capsys, evaluate_command(f"checkpoint={run_dir}", "nfe=[1,2]"), message)
+    refused(capsys, control_command(f"checkpoint={run_dir}", "nfe=2"), message)
+    refused(capsys, train_command(*words, "evaluation.nfe=[2]"), message)
+
+
+@pytest.mark.sim
+@pytest.mark.slow
+def test_evaluations_are_those_usual_for_the_sampler_and_each_number_runs_once(demo_file, tmp_path, capsys):
+    run_dir, out = tmp_path / "run", tmp_path / "eval.json"
+    assert train_command(f"data={demo_file}", f"run_dir={run_dir}", "trainer.steps=1", "objective=regression") == 0
+    short = ("episodes=1", "max_steps=2", f"out={out}", "env.engine=robosuite")
+    assert evaluate_command(f"checkpoint={run_dir}", *short) == 0
+    assert read_json(out)["success"].keys() == {"1"}
+    capsys.readouterr()
+    assert evaluate_command(f"checkpoint={run_dir}", *short, "nfe=[1,1]") == 0
+    assert read_json(out)["success"].keys() == {"1"}
+    assert capsys.readouterr().err.count("nfe=[1, 1]: each number of evaluations is done once, [1]") == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from isd_core.sampling import check_nfe
 from isd_core.support.cli import run as run_command
 from isd_core.support.errors import InputError
 from isd_core.support.files import read_json, write_json
@@ -16,7 +17,7 @@ FIELDS = {"every": 2, "nfe": [1, 2], "episodes": 1, "workers": 1, "keep": 2}
 
 def selection(run_dir, **fields):
     config = {"evaluation": FIELDS | fields, "trainer": {"checkpoint_every": 2}, "run_dir": str(run_dir), "seed": 0}
-    return Selection.of(config)
+    return Selection.of(config, check_nfe)
 
 
 def evaluated(run_dir, scores):
@@ -49,7 +50,7 @@ def test_bad_fields_are_named(tmp_path, fields, match):
 @pytest.mark.sim
 @pytest.mark.slow
 def test_checkpoints_are_evaluated_while_the_training_goes_on(demo_file, tmp_path, capfd):
-    run_dir = tmp_path / "run"
+    run_dir = tmp_path / "it's my  run, (1) [x]={y} ${z}"
     words = ["network.widths=[8,16]", "network.embedding=8", "network.frequency_dim=8", "network.hidden=8"]
     words += ["trainer.batch_size=4", "trainer.device=cpu", "trainer.steps=4", "trainer.checkpoint_every=2"]
     words += ["trainer.keep_checkpoints=1", "evaluation.every=2", "evaluation.episodes=1", "evaluation.keep=1"]

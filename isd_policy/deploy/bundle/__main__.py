@@ -6,9 +6,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from isd_core.sampling import check_nfe
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
+from isd_core.support.overrides import command_line
 from isd_policy.backend import check_initial_noise
 from isd_policy.deploy.bundle import card
 from isd_policy.deploy.bundle import folder as bundle_folder
@@ -32,11 +32,12 @@ def licence_of_data(given: str | None, data: str) -> str | None:
 def main(cfg: DictConfig) -> None:
     """Packs a checkpoint's policy into one folder: weights, normaliser, schema with units and ranges, rates, hashes."""
     config = resolved(cfg)
-    nfe, initial_noise = check_nfe(config["nfe"]), check_initial_noise(config["initial_noise"])
+    initial_noise = check_initial_noise(config["initial_noise"])
     saved = open_saved(config["checkpoint"])
     if isinstance(saved, bundle_folder.Bundle):
         raise InputError(f"{saved.path} is a bundle already. Give the checkpoint that it came from.")
     policy = load_policy(saved, config["weights"])
+    nfe = policy.check_nfe(config["nfe"])
     licence = licence_of_data(config["licence"], saved.config["data"])
     content = card.card_of(
         policy,
@@ -52,7 +53,7 @@ def main(cfg: DictConfig) -> None:
     print(
         f"{content['task']}: {content['parameters'] / 1e6:.2f}M parameters, {nfe} NFE, {content['control_rate']:g} Hz, "
         f"{size / 1e6:.1f} MB; licence of the data: {licence or 'unknown (licence= names it)'}. Written: {out}. Next: "
-        f"python -m isd_policy.deploy.serve bundle={out}"
+        + command_line("isd_policy.deploy.serve", bundle=str(out))
     )
 
 

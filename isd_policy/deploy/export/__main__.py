@@ -6,9 +6,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from isd_core.sampling import check_nfe
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
+from isd_core.support.overrides import command_line
 from isd_policy.deploy.bundle import folder as bundle_folder
 from isd_policy.deploy.export.writer import OBSERVATIONS, TOLERANCES, write_export
 from isd_policy.validation import check_whole
@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> None:
     if config["batch"] is not None:
         check_whole(config, "batch")
     bundle = bundle_folder.read(config["bundle"])
-    nfe = check_nfe(bundle.meta["nfe"] if config["nfe"] is None else config["nfe"])
+    nfe = bundle.meta["nfe"] if config["nfe"] is None else config["nfe"]
     export = write_export(bundle, Path(config["out"]), nfe, config["batch"], formats, precision)
     differences = export.meta["graph"]["difference"]
     print(
@@ -40,7 +40,8 @@ def main(cfg: DictConfig) -> None:
         + "; largest difference from the policy over "
         + f"{OBSERVATIONS} random observations, in half ranges of the actions: "
         + ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
-        + f". Written: {export.path}. Next: python -m isd_policy.run checkpoint={export.path} rate=20 seconds=10"
+        + f". Written: {export.path}. Next: "
+        + command_line("isd_policy.run", checkpoint=str(export.path), rate=20, seconds=10)
     )
 
 

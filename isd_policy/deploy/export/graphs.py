@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
-from isd_core.sampling import check_nfe
 from isd_core.support.errors import InputError
 from isd_policy.deploy.export.folder import ACTIONS, NOISE
 from isd_policy.policy import Policy
@@ -24,7 +23,7 @@ class SamplerGraph(nn.Module):
 
     def __init__(self, policy: Policy, nfe: int) -> None:
         super().__init__()
-        self.policy, self.nfe = policy, check_nfe(nfe)
+        self.policy, self.nfe = policy, policy.check_nfe(nfe)
 
     def forward(self, obs: Mapping[str, Tensor], noise: Tensor) -> Tensor:
         """obs: key -> [B, To, ...]; noise: [B, T, Da] -> [B, T - To + 1, robot's Da]."""
@@ -43,12 +42,13 @@ def trace(policy: Policy, nfe: int, batch: int | None) -> ExportedProgram:
 
     Raises `InputError` where the sampler cannot be written as a graph, as those that draw noise on their way.
     """
+    graph = SamplerGraph(policy, nfe).eval()
     obs, noise = example(policy, 2 if batch is None else batch)
     rows = None if batch is not None else {0: Dim("batch", min=1, max=LARGEST_BATCH)}
     shapes = None if rows is None else {"obs": dict.fromkeys(obs, rows), "noise": rows}
     try:
         with torch.no_grad(), _quiet():
-            return export(SamplerGraph(policy, nfe).eval(), (obs, noise), dynamic_shapes=shapes)
+            return export(graph, (obs, noise), dynamic_shapes=shapes)
     except Exception as error:  # the tracer's exceptions have no common class
         raise InputError(
             f"The sampler {type(policy.sampler).__name__} with nfe={nfe} cannot be exported as one graph: "

@@ -79,10 +79,14 @@ class OnnxPolicy(PolicyBackend):
     def action_size(self) -> int:
         return self._action_size
 
-    def use(self, nfe: int | None = None, initial_noise: str | None = None) -> None:
-        if nfe not in (None, self.nfe):
+    @property
+    def usual_nfe(self) -> tuple[int, ...]:
+        return (self.nfe,)
+
+    def check_nfe(self, nfe: int) -> int:
+        if nfe != self.nfe:
             raise InputError(f"nfe={nfe}: this export has {self.nfe}; export the bundle again with nfe={nfe}.")
-        super().use(nfe, initial_noise)
+        return nfe
 
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
         self.use(nfe)

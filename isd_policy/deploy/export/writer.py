@@ -19,10 +19,11 @@ TOLERANCES = {"float32": 1e-4, "int8": 0.2}
 def write_export(bundle: Bundle, out: Path, nfe: int, batch: int | None, formats: list[str], precision: str) -> Export:
     """Writes a bundle's sampler in the given formats, with weights of the given precision.
 
-    batch: the number of rows, None for any. Raises `RuntimeError` where a graph differs from the policy by more than
-    `TOLERANCES` allows.
+    batch: the number of rows, None for any. Raises `InputError` for an `nfe` that the sampler cannot make, and
+    `RuntimeError` where a graph differs from the policy by more than `TOLERANCES` allows.
     """
     policy = load_policy(bundle)
+    policy.check_nfe(nfe)
 
     def fill(folder: Path) -> dict[str, object]:
         program = graphs.trace(policy, nfe, batch)

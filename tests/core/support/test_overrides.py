@@ -123,6 +123,7 @@ def test_the_home_folder_is_meant_by_a_tilde_in_a_path_alone(monkeypatch):
         ("labels=null", None),
         ("delay=50", 50),
         ("delay=[0,50]", [0, 50]),
+        ("delay=0,50", [0, 50]),
     ],
 )
 def test_other_values_are_read(word, value):
