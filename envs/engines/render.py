@@ -7,11 +7,13 @@ OSMesa elsewhere. Pictures are drawn by one thread.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes.util
 import importlib
 import os
 import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import mujoco
@@ -19,9 +21,12 @@ import mujoco.gl_context
 import numpy as np
 
 from envs.engines.llvm import load_triton_before_osmesa
+from envs.isolation import kept_environment
 from isd_core.support.errors import InputError
 
 BACKENDS = ("egl", "osmesa", "glfw")
+# A renderer belongs to the thread that made it (so does its graphics context), and goes with its model: a hard reset of
+# robosuite makes a new model, and its old renderers would pile up otherwise.
 _renderers: weakref.WeakKeyDictionary[mujoco.MjModel, dict[tuple[int, int], mujoco.Renderer]] = (
     weakref.WeakKeyDictionary()
 )
@@ -59,11 +64,11 @@ def _renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer
         try:
             if chosen == "osmesa":
                 load_triton_before_osmesa()
-            if chosen in BACKENDS:
-                mujoco.gl_context.GLContext = importlib.import_module(f"mujoco.{chosen}").GLContext
+            # The framebuffer's size is part of the model, and is read when the first context is made.
             model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
             model.vis.global_.offheight = max(height, model.vis.global_.offheight)
-            of_model[width, height] = mujoco.Renderer(model, height, width)
+            with _drawing_with(chosen):
+                of_model[width, height] = mujoco.Renderer(model, height, width)
         except Exception as error:
             raise InputError(
                 f"MuJoCo cannot render offscreen with {chosen} ({type(error).__name__}: {error}). Without a GPU "
@@ -71,6 +76,28 @@ def _renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer
                 "NVIDIA GPU install libegl1 and set MUJOCO_GL=egl."
             ) from error
     return of_model[width, height]
+
+
+@contextlib.contextmanager
+def _drawing_with(chosen: str) -> Iterator[None]:
+    """Has MuJoCo make its contexts by `chosen` within the block.
+
+    MuJoCo decides that once, when it is imported, by MUJOCO_GL; a program that imported it before has no say. Its
+    modules set PYOPENGL_PLATFORM, which child processes would inherit and then refuse another choice.
+    """
+    if chosen not in BACKENDS:
+        yield
+        return
+    before = getattr(mujoco.gl_context, "GLContext", None)
+    with kept_environment():
+        mujoco.gl_context.GLContext = importlib.import_module(f"mujoco.{chosen}").GLContext
+    try:
+        yield
+    finally:
+        if before is None:
+            del mujoco.gl_context.GLContext
+        else:
+            mujoco.gl_context.GLContext = before
 
 
 def backend(devices: Path = Path("/dev")) -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 import types
-import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
+from envs.isolation import kept_environment, no_warnings
 from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
 
@@ -44,43 +43,25 @@ def check_versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Silences robosuite's logger and Python warnings within the block."""
+    """Silences robosuite's logger and Python's warnings within the block."""
     logger = logging.getLogger(ROBOSUITE_LOGGER)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with no_warnings():
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
             yield
-    finally:
-        logger.setLevel(level)
+        finally:
+            logger.setLevel(level)
 
 
 def robosuite() -> types.ModuleType:
     """The robosuite module. Its notices (private macros, optional packages, controller files) are dropped."""
     if "robosuite" not in sys.modules:
         check_versions()
-        logging.getLogger(ROBOSUITE_LOGGER).addFilter(_only_errors)
-        with silence(), _kept_variable("MUJOCO_GL"):
+        # Its import sets MUJOCO_GL=egl, which would decide the renderer on machines without a graphics device.
+        with silence(), kept_environment():
             import robosuite  # noqa: F401
     return sys.modules["robosuite"]
-
-
-@contextlib.contextmanager
-def _kept_variable(name: str) -> Iterator[None]:
-    """Undoes what the block does to an environment variable: robosuite sets MUJOCO_GL=egl when it is imported."""
-    before = os.environ.get(name)
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
-
-
-def _only_errors(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR
 
 
 def make(spec: EnvSpec, **overrides: Any) -> Any:

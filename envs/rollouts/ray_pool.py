@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.engines.slot import EnvSlot
+from envs.isolation import kept_environment, kept_signal_handlers
 from envs.rollouts.pool import HANG_SECONDS, Lost, perform
 from envs.spec import Spec, spec_from_dict
 from isd_core.support.errors import InputError
@@ -43,8 +44,9 @@ class RayPool:
         self._ray = ray
         self.slots, self.spec, self.hang_seconds = slots, spec, hang_seconds
         if not ray.is_initialized():
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            with kept_environment(), kept_signal_handlers():  # Ray puts a SIGTERM handler of its own in place
+                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+                ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         self._actors = [self._actor() for _ in range(max(1, min(workers, slots)))]
         self._jobs: dict[Any, tuple[int, float]] = {}
 

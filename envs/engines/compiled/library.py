@@ -114,13 +114,3 @@ def _contacts(data: mujoco.MjData) -> np.ndarray:
     if not np.array_equal(contacts[: data.ncon, CONTACT_GEOM : CONTACT_GEOM + 2], geoms):
         raise RuntimeError(f"MuJoCo {mujoco.__version__} lays out mjContact differently from 3.3")
     return contacts
-
-
-_library = ctypes.CDLL(str(library_path()))
-_library.mj_copyData.restype = ctypes.c_void_p
-_library.mj_copyData.argtypes = [ctypes.c_void_p] * 3
-
-
-def copy_data(target: mujoco.MjData, model: mujoco.MjModel, source: mujoco.MjData) -> None:
-    """mj_copyData: makes `target` a copy of `source`, both of `model`."""
-    _library.mj_copyData(target._address, model._address, source._address)

@@ -12,6 +12,7 @@ import numpy as np
 from envs.engines.engine import NON_FINITE, Chunk, Observation, State, check_actions, leading_finite
 from envs.engines.pusht.observations import observe
 from envs.engines.pusht.spec import PushTSpec
+from envs.isolation import kept_environment, no_warnings
 from isd_core.support.errors import InputError
 
 STATE_SIZE = 5
@@ -20,10 +21,11 @@ STATE_SIZE = 5
 @cache
 def _world() -> Any:
     """gym-pusht's environment class, with a reset of our own. Imported at the first use."""
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
-        from gym_pusht.envs.pusht import PushTEnv, pymunk_to_shapely
-        from shapely.affinity import affine_transform
+        with kept_environment(), no_warnings():
+            os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # pygame greets on standard output otherwise
+            from gym_pusht.envs.pusht import PushTEnv, pymunk_to_shapely
+            from shapely.affinity import affine_transform
     except ImportError as error:
         raise InputError(f"task=pusht needs the package gym-pusht ({error}): pip install 'isd-flow[pusht]'.") from error
 
