@@ -15,6 +15,7 @@ import sys
 
 def load_triton_before_osmesa() -> None:
     """Imports Triton, where it is installed and OSMesa is not loaded yet."""
+    # After OSMesa it is too late: the import would crash the process, so it is left to whoever needs Triton.
     if "mujoco.osmesa" not in sys.modules and importlib.util.find_spec("triton") is not None:
         importlib.import_module("triton")
 

@@ -43,6 +43,7 @@ class ProcessPool:
                 done += self._receive(connections[connection])
             for i, worker in enumerate(self._workers):
                 if worker.pending and time.monotonic() - worker.heard > self.hang_seconds:
+                    # Every slot of this worker begins again, also one whose result has just come.
                     done = [(slot, result) for slot, result in done if self._worker(slot) != i]
                     done += self._replace(i, f"a simulation process hung for more than {self.hang_seconds:.0f} s")
             if done:
@@ -79,18 +80,21 @@ class _Process:
     """One worker process and the connection to it."""
 
     def __init__(self, spec: Spec) -> None:
+        # A socket by its number, not multiprocessing: that would import the caller's main module again in each worker,
+        # and needs a guard in it. The worker sees the end of its parent, also by kill -9, as the end of the stream.
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        # Each worker fills one core; without this NumPy's BLAS would start as many threads as there are cores in each.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "envs.rollouts.worker", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=environment,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C in the terminal goes to the pool alone, which keeps what is finished
         )
-        theirs.close()
+        theirs.close()  # held open here too, the stream would not end with the worker
         self.connection = Connection(ours.detach())
         self.pending: set[int] = set()
         self.heard = time.monotonic()
@@ -101,12 +105,12 @@ class _Process:
             self.connection.send(message)
 
     def submit(self, slot: int, method: str, arguments: tuple[Any, ...]) -> None:
-        if not self.pending:
+        if not self.pending:  # an idle worker is not heard of; its time begins with the job
             self.heard = time.monotonic()
         self.pending.add(slot)
         self._send((slot, method, arguments))
 
     def close(self) -> None:
         self.connection.close()
-        self.process.kill()
+        self.process.kill()  # it may hang in C code, which no milder signal ends
         self.process.wait()

@@ -56,6 +56,7 @@ class RayPool:
         variables = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         if cache := os.environ.get("ISD_CACHE"):
             variables["ISD_CACHE"] = cache
+        # Ray must not restart an actor by itself: the new one would have lost its episodes and not say so.
         remote = self._ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(_Server)
         remote = remote.options(runtime_env={"env_vars": variables})
         return remote.remote(self.spec.to_dict())

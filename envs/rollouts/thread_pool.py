@@ -20,6 +20,8 @@ class ThreadPool:
         self.env_slots = [EnvSlot(spec) for _ in range(slots)]
         self._jobs: queue.SimpleQueue[tuple[int, int, EnvSlot, str, tuple[Any, ...]] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[int, int, Any]] = queue.SimpleQueue()
+        # A ticket numbers a job. A thread that was given up may still finish its old job one day: its result then has
+        # a ticket that no slot waits for any more, and `collect` drops it.
         self._ticket = 0
         self._pending: dict[int, int] = {}
         self._began: dict[int, float] = {}
@@ -36,7 +38,7 @@ class ThreadPool:
             self._began[ticket] = time.monotonic()
             self._results.put((ticket, slot, perform(env_slot, method, arguments)))
             if self._began.pop(ticket, None) is None:
-                return
+                return  # given up in the meantime: a new thread serves in this one's place
 
     def submit(self, slot: int, method: str, *arguments: Any) -> None:
         self._ticket += 1

@@ -19,11 +19,13 @@ def serve(connection: Connection) -> None:
         try:
             slot, method, arguments = connection.recv()
         except (EOFError, OSError):
-            return
+            return  # the pool closed its end, or its process is gone
         env_slot = env_slots.setdefault(slot, EnvSlot(spec))
         connection.send((slot, perform(env_slot, method, arguments)))
 
 
 if __name__ == "__main__":
+    # Ctrl-C is the pool's to handle. The kernel's signal at a parent's death (`end_with_parent`) is not used: it comes
+    # when the thread that started this process ends, and a pool may outlive that thread.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     serve(Connection(int(sys.argv[1])))

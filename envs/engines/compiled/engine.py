@@ -35,6 +35,7 @@ class CompiledEngine:
         self.model = self.template.new_model()
         self.data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, self.data)
+        # Views into the memory of model and data: valid as long as these two objects are, so they are never replaced.
         self._simulation = view(self.model, self.data)
         self._arms, self._scene = self.template.arms, self.template.scene
         self._memory = new_memory(spec.definition.robots, TRACKED[spec.task])
@@ -97,6 +98,7 @@ class CompiledEngine:
 
     def restore(self, snapshot: State) -> Observation:
         """Returns to a snapshot of this task and gives the observation of that moment."""
+        # The start first: it sizes the objects of the model, from which the rest is computed.
         self._begin(starts.check(self.spec, self.model, snapshot["start"]))
         self.data.time = snapshot["time"]
         for key, values in snapshot["data"].items():

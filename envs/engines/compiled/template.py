@@ -60,12 +60,13 @@ def _check_observables(environment: Any) -> None:
         raise UnsupportedError("it needs observables that are sampled at the control frequency")
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=4)  # robosuite environments are large; a process rarely has more than one task
 def _cached(spec: EnvSpec) -> Template:
     return Template(spec)
 
 
 _building = threading.Lock()
+"""`lru_cache` lets two threads that ask at the same time build twice."""
 
 
 def template_of(spec: EnvSpec) -> Template:
