@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import yaml
 
 from isd_core.support.errors import InputError
 from scripts.benchmarks.policy_cells import DemosCell, PolicyCell, Sampling
+from scripts.support.heads import objectives
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,13 @@ class Method:
 
 
 ONE_AND_TWO = (Sampling(1), Sampling(2))
-METHODS = {
-    "isd": Method("isd", ONE_AND_TWO),
-    "meanflow": Method("meanflow", ONE_AND_TWO),
-    "lsd": Method("lsd", ONE_AND_TWO),
-    "psd": Method("psd", ONE_AND_TWO),
-    "ict": Method("ict", ONE_AND_TWO),
-    "flow": Method("flow_matching", (Sampling(9),)),
-    "ddpm": Method("ddpm", (Sampling(100), Sampling(10, "ddim"))),
-    "mip": Method("mip", (Sampling(2),)),
-    "regression": Method("regression", (Sampling(1),)),
+SAMPLINGS = {
+    "flow_matching": (Sampling(9),),
+    "ddpm": (Sampling(100), Sampling(10, "ddim")),
+    "mip": (Sampling(2),),
+    "regression": (Sampling(1),),
 }
-"""The known methods by name."""
+"""How the objectives are sampled that are no flow maps; the others at one and two network evaluations."""
 FIELDS = {"tasks", "methods", "seeds", "train", "evaluation"}
 TASK_FIELDS = {"task", "data", "demos", "train"}
 METHOD_FIELDS = {"of", "nfe", "train"}
@@ -89,20 +85,19 @@ def read(path: Path, out: Path, only: Sequence[str] = (), workers: int = 1) -> P
 
 
 def _methods(path: Path, content: Any) -> dict[str, Method]:
-    """The methods of a plan by name: `all`, a list of known ones, or a mapping of names to changes of known ones."""
-    names = dict.fromkeys(METHODS) if content == "all" else content
-    changes = names if isinstance(names, Mapping) else dict.fromkeys(names)
-    result = {}
+    """The methods of a plan by name: a list of objectives, or a mapping of names to changes of objectives."""
+    changes = content if isinstance(content, Mapping) else dict.fromkeys(content)
+    known, result = objectives(policies=True), {}
     for name, change in changes.items():
         change = {} if change is None else change
         _check(path, f"method {name}", change, METHOD_FIELDS)
-        known = change.get("of", name)
-        if known not in METHODS:
-            raise InputError(f"{path} names the method {known}; known: {', '.join(METHODS)}.")
-        method = METHODS[known]
+        objective = change.get("of", name)
+        if objective not in known:
+            raise InputError(f"{path} names the method {objective}; known: {', '.join(known)}.")
+        samplings = SAMPLINGS.get(objective, ONE_AND_TWO)
         if "nfe" in change:
-            method = replace(method, samplings=tuple(Sampling(nfe) for nfe in change["nfe"]))
-        result[name] = replace(method, words=tuple(change.get("train", ())))
+            samplings = tuple(Sampling(nfe) for nfe in change["nfe"])
+        result[name] = Method(objective, samplings, tuple(change.get("train", ())))
     return result
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from envs.rollouts.statistics import mcnemar, mean_and_error, wilson
 from envs.tasks import task_named
-from scripts.benchmarks.policy_plan import METHODS
 from scripts.support import tables
+from scripts.support.heads import objectives
 
 Records = Mapping[str, Mapping[str, Any]]
 SIMULATORS = ("mujoco", "robosuite", "gym-pusht", "pymunk")
@@ -141,11 +141,12 @@ def _overview(found: Sequence[Row], tasks: Sequence[str]) -> str:
 
 def _training(records: Records, task: str) -> str:
     """The training command that a task's methods share, and what some of them change: the objective is told of methods
-    whose name is the plan's own.
+    whose name is not their objective's.
     """
     settings = [record["settings"] for record in records.values() if record["settings"]["task"] == task]
+    known = objectives(policies=True)
     words = {
-        each["method"]: [w for w in each["words"] if each["method"] not in METHODS or not w.startswith("objective=")]
+        each["method"]: [w for w in each["words"] if each["method"] not in known or not w.startswith("objective=")]
         for each in settings
     }
     shared = [word for word in next(iter(words.values())) if all(word in other for other in words.values())]

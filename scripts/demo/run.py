@@ -8,7 +8,6 @@ What is complete is kept, what was cut off continues, and the report tells the t
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import signal
 import sys
@@ -19,6 +18,7 @@ from types import FrameType
 
 from isd_core.support.errors import InputError
 from isd_core.support.files import read_json, write_json
+from isd_core.support.machine import cores
 from isd_core.training import checkpoint
 from scripts.demo.report import summary, write
 from scripts.demo.results import DEMONSTRATIONS, FILM, LEDGER, NO_FILM, SETTINGS
@@ -149,11 +149,6 @@ def stages(settings: Settings, folder: Path) -> list[Stage]:
 def python(module: str, *arguments: str) -> tuple[str, ...]:
     """The command that runs a module with this Python."""
     return (sys.executable, "-m", module, *arguments)
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def claim(folder: Path, settings: Settings) -> None:

@@ -28,6 +28,7 @@ from scripts.experiments.toy_figures import draw
 from scripts.experiments.toy_report import gates, markdown, summary
 from scripts.support import command
 from scripts.support.cells import finished, run_cells
+from scripts.support.heads import objectives, teachers_place
 
 PASSES = {"quick": 8_000, "light": 6_000, "default": 10_000, "full": 48_000, "rows": 10_000}
 SMALL: dict[str, Any] = {"batch": 1024, "lr": 2e-3, "clip": 1.0}  # the training of --quick, --light and --rows
@@ -48,24 +49,19 @@ VARIANTS = (
     ("direct, trigonometric", "direct", ("path=trigonometric",)),
     ("direct, spatial stop-gradient", "direct", ("objective.stop_gradient=spatial",)),
 )
-REST = (
-    ("flow_matching", "flow_matching", ()),
-    ("improved_meanflow", "improved_meanflow", ()),
-    ("esd", "esd", ()),
-    ("lsd", "lsd", ()),
-    ("psd, midpoint", "psd", ()),
-    ("psd, uniform", "psd", (UNIFORM_INTERMEDIATE,)),
-    ("shortcut", "shortcut", ()),
-    ("ctm", "ctm", ()),
-    ("alpha_flow", "alpha_flow", ()),
-    ("scm", "scm", SCM),
-    ("consistency", "consistency", FROM_DATA_STD),
-    ("ict", "ict", (*FROM_DATA_STD, *RATIO)),
-    ("ect", "ect", (*FROM_DATA_STD, *RATIO)),
-    ("distill", "distill", ()),
-    ("distill_lagrangian", "distill_lagrangian", ()),
-)
-TAUGHT = ("distill", "distill_lagrangian")
+TUNED = {
+    "scm": SCM,
+    "consistency": FROM_DATA_STD,
+    "ict": (*FROM_DATA_STD, *RATIO),
+    "ect": (*FROM_DATA_STD, *RATIO),
+}
+"""Overrides without which an objective does not suit this data."""
+
+
+def rest() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """Every other objective that images can be trained with, and the semigroup's other choice between."""
+    others = [name for name in objectives(policies=False) if name not in {objective for _, objective, _ in MAIN}]
+    return (*((name, name, TUNED.get(name, ())) for name in others), ("psd, uniform", "psd", (UNIFORM_INTERMEDIATE,)))
 
 
 def cells(size: str, passes: int) -> list[ToyCell]:
@@ -74,15 +70,15 @@ def cells(size: str, passes: int) -> list[ToyCell]:
     def rows(table: tuple[tuple[str, str, tuple[str, ...]], ...], data: str, seed: int) -> list[ToyCell]:
         made = [ToyCell(label, objective, data, seed, passes, words) for label, objective, words in table]
         teacher = ToyCell("flow_matching", "flow_matching", data, seed, passes).name
-        return [replace(cell, teacher=teacher) if cell.objective in TAUGHT else cell for cell in made]
+        return [replace(cell, teacher=teacher) if teachers_place(cell.objective) else cell for cell in made]
 
     if size == "quick":
         return [replace(cell, **SMALL) for cell in rows(MAIN, "modes", 0)]
     if size in ("light", "default"):
         more = [cell for seed in (1, 2) for cell in rows(MAIN, "modes", seed)]
-        table = [*rows(MAIN + VARIANTS, "modes", 0), *more, *rows(REST, "modes", 0), *rows(MAIN, "ring", 0)]
+        table = [*rows(MAIN + VARIANTS, "modes", 0), *more, *rows(rest(), "modes", 0), *rows(MAIN, "ring", 0)]
         return [replace(cell, **SMALL) for cell in table] if size == "light" else table
-    everything = MAIN + VARIANTS + REST
+    everything = MAIN + VARIANTS + rest()
     return [cell for data in ("modes", "ring") for seed in range(FULL_SEEDS) for cell in rows(everything, data, seed)]
 
 
@@ -94,7 +90,7 @@ def own_cells(rows: Sequence[str], seeds: int, passes: int) -> list[ToyCell]:
     made = []
     for row in rows:
         objective, *words = row.split()
-        if objective in TAUGHT:
+        if objective in objectives(policies=True) and teachers_place(objective):
             raise InputError(f"--rows {row!r}: distillation needs a teacher, which the default table trains.")
         compose_config("experiment_toy", [f"objective={objective}", "trainer.steps=1", *words])
         made += [ToyCell(row, objective, "modes", seed, passes, tuple(words), **SMALL) for seed in range(seeds)]

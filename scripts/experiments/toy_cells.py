@@ -30,7 +30,7 @@ from isd_core.support.files import atomic_write
 from isd_core.training.optimizer import AdamW
 from isd_core.training.trainer import DivergedError, Trainer, TrainerConfig
 from scripts.experiments import metrics
-from scripts.support.heads import TEACHERS_PLACE, taught
+from scripts.support.heads import taught, teachers_place
 from scripts.support.passes import Passes, count_passes
 
 NFE = (1, 2, 4, 8)
@@ -90,7 +90,7 @@ def build(cell: ToyCell, steps: int, out: Path) -> Setup:
     """The cell's parts for a run of `steps` steps. The first weights depend on the seed alone."""
     words = [f"objective={cell.objective}", f"trainer.steps={steps}", *cell.overrides]
     if cell.teacher:
-        words.append(f"objective.{TEACHERS_PLACE[cell.objective]}.checkpoint={weights_file(out, cell.teacher)}")
+        words.append(f"objective.{teachers_place(cell.objective)}.checkpoint={weights_file(out, cell.teacher)}")
     config = resolved(compose_config("experiment_toy", words))
     path = registry.build("path", config["path"])
     torch.manual_seed(seeds.derive(cell.seed, "initial weights"))

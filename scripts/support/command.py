@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from isd_core.support import machine as hardware
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, write_json
-from isd_core.support.machine import cores, processor
 from isd_core.training.checkpoint import provenance
 
 Main = Callable[[argparse.Namespace], int]
@@ -26,7 +26,8 @@ def parser(name: str, about: str, quick: str) -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("runs/experiments") / name, help="folder of the results; it is continued"
     )
     result.add_argument("--quick", action="store_true", help=quick)
-    result.add_argument("--workers", type=int, default=cores(), help="cells computed at once (default: all cores)")
+    about = "cells computed at once (default: all cores)"
+    result.add_argument("--workers", type=int, default=hardware.cores(), help=about)
     return result
 
 
@@ -53,13 +54,7 @@ def numbers(text: str) -> tuple[float, ...]:
 def machine() -> dict[str, Any]:
     """Processor, cores, load, GPU, versions and revision: what a number should be read with."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "processor": processor(),
-        "cores": cores(),
-        "load": round(os.getloadavg()[0], 1),
-        "gpu": gpu,
-        **provenance(),
-    }
+    return hardware.machine() | {"load": round(os.getloadavg()[0], 1), "gpu": gpu} | provenance()
 
 
 def described(about: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import torch
 from omegaconf import OmegaConf
@@ -23,7 +24,6 @@ from isd_policy.build import build_network as build_policy_network
 
 OBSERVATIONS, ACTION = {"object": [10], "robot": [9]}, 7  # sizes of Lift
 TEACHER = "teacher"
-TEACHERS_PLACE = {"distill": "target", "distill_lagrangian": "velocity"}
 HEAD_STD = 0.02  # of random weights where a network starts at zero: an untrained DiT's derivative would be 0
 
 
@@ -40,11 +40,20 @@ class Example:
 def objectives(policies: bool) -> list[str]:
     """The names of configs/objective, with or without those that are for policies alone."""
     names = sorted(path.stem for path in (CONFIGS / "objective").glob("*.yaml"))
-    return [name for name in names if policies or ROLES["objective"].get(_type(name)).head != "policy"]
+    return [name for name in names if policies or ROLES["objective"].get(_read(name)["type"]).head != "policy"]
 
 
-def _type(name: str) -> str:
-    return str(OmegaConf.select(OmegaConf.load(CONFIGS / "objective" / f"{name}.yaml"), "type"))
+def teachers_place(name: str) -> str | None:
+    """The field of an objective's config that names a teacher's checkpoint; None where it has no teacher."""
+    slots = _read(name).items()
+    places = [key for key, value in slots if isinstance(value, Mapping) and value.get("type") == TEACHER]
+    return places[0] if places else None
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    read = OmegaConf.to_container(OmegaConf.load(CONFIGS / "objective" / f"{name}.yaml"))
+    return cast(dict[str, Any], read)
 
 
 def is_policy(network: str) -> bool:
@@ -82,7 +91,7 @@ def example(network: str, objective: str, batch: int, words: Sequence[str] = ())
 
 
 def _teacher_word(objective: str) -> list[str]:
-    place = TEACHERS_PLACE.get(objective)
+    place = teachers_place(objective)
     return [] if place is None else [f"objective.{place}.checkpoint=unused"]
 
 

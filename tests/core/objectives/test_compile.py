@@ -11,7 +11,7 @@ from isd_core.network import Trainable
 from isd_core.support import cli
 from isd_core.support.registry import structured
 from isd_core.training.trainer import LossModule, TrainerConfig
-from scripts.support.heads import TEACHERS_PLACE, taught
+from scripts.support.heads import taught, teachers_place
 
 NAMES = sorted(path.stem for path in (cli.CONFIGS / "objective").glob("*.yaml"))
 KINDS = ("isd", "esd", "lsd")  # one for each way in which a step takes the derivative
@@ -19,7 +19,7 @@ STEP = 9_000  # of 10,000: curricula are on their way
 
 
 def built(name, *words):
-    place = TEACHERS_PLACE.get(name)
+    place = teachers_place(name)
     teacher = [f"objective.{place}.checkpoint=unused"] if place else []
     config = cli.resolved(cli.compose_config("policy_train", ["data=x", f"objective={name}", *teacher, *words]))
     return taught(config["objective"], Small())

@@ -14,6 +14,7 @@ from isd_core.support.files import read_json
 from scripts.benchmarks import policy as benchmark_policy
 from scripts.benchmarks import policy_cells, policy_plan, policy_steps, policy_table
 from scripts.benchmarks.policy_cells import Sampling
+from scripts.support.heads import objectives
 
 PLANS = sorted(benchmark_policy.PLANS.glob("*.yaml"))
 
@@ -37,10 +38,17 @@ def test_every_plan_of_the_repository_can_be_read(path: Path, tmp_path: Path) ->
     assert len({cell.name for cell in plan.cells}) == len(plan.cells)
 
 
-@pytest.mark.parametrize("name", ["policy_cpu", "policy_quick"])
-def test_the_plans_of_policies_have_all_methods(name: str, tmp_path: Path) -> None:
-    plan = policy_plan.read(benchmark_policy.PLANS / f"{name}.yaml", tmp_path)
-    assert {cell.method for cell in plan.cells} == set(policy_plan.METHODS)
+def test_the_plans_of_policies_have_the_same_methods(tmp_path: Path) -> None:
+    names = ("policy_cpu", "policy_quick", "policy_full")
+    plans = [policy_plan.read(benchmark_policy.PLANS / f"{name}.yaml", tmp_path).cells for name in names]
+    methods = [list(dict.fromkeys((cell.method, cell.samplings) for cell in cells)) for cells in plans]
+    assert methods[0] == methods[1] == methods[2]
+
+
+def test_every_objective_can_be_a_method(tmp_path: Path) -> None:
+    names = objectives(policies=True)
+    plan = policy_plan.read(plan_file(tmp_path, methods=names, tasks={"lift": {"task": "lift", "data": "f"}}), tmp_path)
+    assert list(dict.fromkeys(cell.method for cell in plan.cells)) == names
 
 
 def test_all_methods_of_a_seed_come_before_the_next_seed(tmp_path: Path) -> None:
@@ -76,8 +84,8 @@ def test_a_plan_may_say_where_its_policies_are_evaluated(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "changes, match",
     [
-        ({"methods": ["gail"]}, "the method gail; known: isd"),
-        ({"methods": {"mine": {"of": "gail"}}}, "the method gail; known: isd"),
+        ({"methods": ["gail"]}, "the method gail; known: alpha_flow"),
+        ({"methods": {"mine": {"of": "gail"}}}, "the method gail; known: alpha_flow"),
         ({"methods": {"isd": {"steps": 3}}}, "the method isd has no field `steps`"),
         ({"budget": 3}, "no field `budget`"),
         ({"tasks": {"lift": {"task": "lift"}}}, "either data, a file, or demos"),

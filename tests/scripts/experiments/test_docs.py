@@ -9,7 +9,7 @@ import torch
 from isd_core.networks.mlp import MLP
 from isd_core.support import cli
 from isd_core.support.registry import build
-from scripts.support.heads import TEACHERS_PLACE, taught
+from scripts.support.heads import taught, teachers_place
 from scripts.support.passes import count_passes
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,7 +21,7 @@ LAST = 9_999  # the step at which curricula have ended
 
 
 def objective(name):
-    place = TEACHERS_PLACE.get(name)
+    place = teachers_place(name)
     words = ["data=unused", f"objective={name}", *([f"objective.{place}.checkpoint=unused"] if place else [])]
     config = cli.resolved(cli.compose_config("policy_train", words))
     path = build("path", config["path"])
