@@ -11,6 +11,7 @@ from markupsafe import Markup
 from isd_core.support import page
 from isd_core.support.charts import Bar, Curve, curves, histogram, split, success_bars
 from isd_core.support.page import data_uri
+from isd_policy.deploy.loop.report import deadlines
 from scripts.demo.results import Results, rate_text
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -37,6 +38,7 @@ def render(results: Results, written: str) -> str:
         first_nfe=first_nfe,
         first=first,
         rate_text=rate_text,
+        deadlines=deadlines(loop["ticks"], numbers["deadline_misses"], loop["skipped_ticks"]),
         success=_success(numbers),
         training=_training(results),
         calls=histogram(latencies, deadline=1000 / loop["rate"]),

@@ -12,9 +12,11 @@ import argparse
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, write_json
+from isd_policy.deploy.loop.report import deadlines
 from scripts.demo.page import render
 from scripts.demo.results import Results, collect, rate_text
 
@@ -40,13 +42,19 @@ def summary(results: Results, folder: Path) -> str:
         f"Time: {split}; {numbers['total_seconds']:.0f} s in all, without the installation.",
         f"{numbers['task'].capitalize()}, iSD, successes: {rates} (Wilson 95 %).",
         f"Regression of the same network, data and budget: {baseline}. {numbers['comparison']}.",
-        f"Control loop at {loop['rate']:g} Hz, 1 NFE: {numbers['deadline_misses']} of {loop['ticks']} "
-        f"deadlines missed; policy call {latency['p50']:.1f} ms p50, {latency['p99']:.1f} ms p99, "
+        f"Control loop at {loop['rate']:g} Hz, 1 NFE: {kept(numbers)}; "
+        f"policy call {latency['p50']:.1f} ms p50, {latency['p99']:.1f} ms p99, "
         f"{latency['max']:.1f} ms at most.",
         f"Written: {folder / 'report.html'}, {folder / 'report.json'}. "
         f"Next: .venv/bin/python -m isd_policy.run checkpoint={policy} rate=20 seconds=10",
     ]
     return "\n".join(lines)
+
+
+def kept(numbers: dict[str, Any]) -> str:
+    """How the control loop kept its deadlines."""
+    loop = numbers["control_loop"]
+    return deadlines(loop["ticks"], numbers["deadline_misses"], loop["skipped_ticks"])
 
 
 def markdown(results: Results) -> str:
@@ -65,7 +73,7 @@ def markdown(results: Results) -> str:
     lines += [
         "",
         f"{numbers['task'].capitalize()}, seed {numbers['seed']}. {protocol}. {numbers['comparison']}. Control loop at "
-        f"{loop['rate']:g} Hz: {numbers['deadline_misses']} of {loop['ticks']} deadlines missed, policy call "
+        f"{loop['rate']:g} Hz: {kept(numbers)}; policy call "
         f"{latency['p50']:.1f} ms p50, {latency['p99']:.1f} ms p99. {numbers['total_seconds']:.0f} s in all, of which "
         f"{numbers['demo_seconds']:.0f} s demonstrations and {numbers['train_seconds']:.0f} s iSD training, on "
         f"{machine['cores']} cores ({machine['processor']}). {versions}.",

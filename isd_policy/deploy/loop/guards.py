@@ -108,8 +108,12 @@ class Guards:
         """The action [Da] that keeps the robot where it is after `last`."""
         return np.where(np.isnan(self.still), last, self.still)
 
-    def objection(self, actions: np.ndarray) -> str | None:
-        """What is wrong with actions [n, Da] that no limit could mend, or None."""
+    def objection(self, actions: object) -> str | None:
+        """What is wrong with a policy's actions [n, Da] that no limit could mend, or None."""
+        if not isinstance(actions, np.ndarray):
+            return f"it is a {type(actions).__name__}, not an array of NumPy"
+        if actions.dtype.kind not in "fiu":
+            return f"it holds {actions.dtype}, not numbers"
         if actions.ndim != 2 or actions.shape[1] != self.size or not len(actions):
             return f"its shape is {list(actions.shape)}; the robot takes actions of {self.size} numbers"
         if not np.isfinite(actions).all():

@@ -30,7 +30,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """A chunk [n, Da], or why there is none. Moments on the loop's clock: begun and done; durations in seconds."""
+    """What a policy gave for a chunk [n, Da], unchecked, or why there is none.
+
+    begun and done: moments on the loop's clock; durations in seconds.
+    """
 
     request: Request
     actions: np.ndarray | None

@@ -118,6 +118,11 @@ class Report:
             "events": [{"seconds": seconds, "event": event} for seconds, event in self.events],
         }
 
+    @property
+    def deadlines(self) -> str:
+        """How the deadlines were kept."""
+        return deadlines(self.ticks, self.counts["misses"], self.counts["skipped"])
+
     def sentence(self) -> str:
         """The counts that tell how it went, in one line."""
         content = self.to_dict()
@@ -132,7 +137,12 @@ class Report:
         }
         parts = [f"{count} {name}" for name, count in unusual.items() if count]
         return (
-            f"{content['deadline_misses']} of {self.ticks} deadlines missed; policy {latency['p50']:.1f} ms p50, "
+            f"{self.deadlines}; policy {latency['p50']:.1f} ms p50, "
             f"{latency['p95']:.1f} p95, {latency['p99']:.1f} p99, {latency['max']:.1f} max over "
             f"{content['policy_calls']} calls" + "".join(f"; {part}" for part in parts)
         )
+
+
+def deadlines(ticks: int, missed: int, skipped: int) -> str:
+    """`1 of 100 deadlines missed, 20 skipped`: one tick ran over so many, at which nothing was done."""
+    return f"{missed} of {ticks} deadlines missed" + (f", {skipped} skipped" if skipped else "")

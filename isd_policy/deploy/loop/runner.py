@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from types import TracebackType
 
 import numpy as np
 
+from isd_core.support.errors import InputError
 from isd_core.support.history import ObservationHistory
 from isd_policy.backend import Row
 from isd_policy.deploy.loop.clock import Clock, MonotonicClock, Schedule
@@ -20,6 +22,8 @@ from isd_policy.deploy.loop.settings import LoopSettings
 from isd_policy.deploy.loop.warmup import warm_up
 from isd_policy.deploy.loop.watchdog import Watchdog
 
+STOP_ATTEMPTS = 3
+"""How often a robot whose `stop` raises is told to stop, at each occasion."""
 IN_A_ROW = 3
 """Rejected chunks in a row at which the robot is stopped; before the first chunk, calls that failed as well."""
 
@@ -30,7 +34,9 @@ class Runner:
     At every tick the robot gets an action within the guards, or `stop()`. The action comes from the newest chunk; where
     that has run out, from its reserve; then from `guards.hold`; and after `settings.hold` seconds of that the robot is
     stopped. It is stopped at once where it cannot be read or written, where the policy's chunks are unusable again and
-    again, and where the loop itself stands still. A stopped runner stays stopped; `report.fault` says why.
+    again, and where the loop itself stands still. A stopped runner stays stopped; `report.fault` says why. The last
+    thing that a stopped robot is told is `stop()`: it is told so again after a `write` that was under way, and at the
+    end.
     """
 
     def __init__(
@@ -71,12 +77,16 @@ class Runner:
         self.close()
 
     def close(self) -> None:
-        """Stops the robot and ends the threads."""
+        """Stops the robot, once more where it was stopped before, and ends the threads.
+
+        Raises `RuntimeError` when the robot cannot be stopped.
+        """
         if self.watchdog is not None:
             self.watchdog.close()
-        if self.report.fault is None:
-            self.robot.stop()
+        stopped = self._tell_to_stop()
         self.inference.close()
+        if not stopped:
+            raise RuntimeError(f"The robot could not be stopped: {self.report.events[-1][1]}.")
 
     # -- epochs -------------------------------------------------------------------------------------------------------
 
@@ -127,6 +137,10 @@ class Runner:
 
     def _look(self) -> None:
         stamped = self.robot.read()
+        if not math.isfinite(stamped.time):
+            raise InputError(
+                f"The robot's observation has the time {stamped.time}; expected seconds of the loop's clock."
+            )
         self.history.push(self.policy.row(stamped.obs), stamped.time)
 
     def _run_armed(self, ticks: int, until: Callable[[], bool]) -> None:
@@ -147,6 +161,9 @@ class Runner:
                 if passed := schedule.advance():
                     report.counts["misses"] += 1
                     report.counts["skipped"] += passed
+        except BaseException as error:  # Ctrl-C, or what `until` raises: nobody writes from here on
+            self._stop(f"the control loop was left by {type(error).__name__}: {error}")
+            raise
         finally:
             report.armed_seconds += self.clock.now() - armed
             if self.watchdog is not None:
@@ -173,13 +190,17 @@ class Runner:
         self.scheduler.receive()
         self.scheduler.ask()
         action = self._decide(due + self.settings.patience * self.settings.period)
-        if action is None or self.report.fault is not None:
+        if action is None or self._stopped():
             return
         decided = self.clock.now()
         try:
             self.robot.write(action)
         except Exception as error:  # as above
             self._stop(f"the robot took no action: {type(error).__name__}: {error}")
+            return
+        if self._stopped():
+            # The watchdog stopped the robot while `write` blocked, and the action may have reached it after that.
+            self._tell_to_stop()
             return
         self._last = action
         self._note(began, sensed, decided, self.clock.now())
@@ -201,7 +222,9 @@ class Runner:
         except Exception as error:  # what a policy raises for a wrong observation is its own
             self._refuse(str(error))
             return
-        if ahead > self.settings.stale:
+        if not math.isfinite(ahead):  # no comparison with a NaN holds: it would never be old
+            self._refuse(f"its time is {stamped.time}")
+        elif ahead > self.settings.stale:
             self._refuse(f"its time is {ahead:.2f} s ahead of the loop's clock")
         elif not self.history.push(row, stamped.time):
             self._refuse(f"its time went back by {self.history.time - stamped.time:.3f} s")
@@ -237,13 +260,27 @@ class Runner:
         return self.guards.hold(self._last)
 
     def _stop(self, reason: str) -> None:
-        """Stops the robot, once; also called by the watchdog's thread."""
+        """Stops the robot; the first reason is the fault. Also called by the watchdog's thread."""
+        # The lock decides between two threads whose reason it is. It is not held while the robot is told: a `stop` that
+        # hangs in the watchdog's thread must not keep the loop from telling the robot as well.
         with self._stopping:
-            if self.report.fault is not None:
-                return
-            self.report.fault = reason
-        self.report.event(self.clock.now(), f"stopped: {reason}")
-        try:
-            self.robot.stop()
-        except Exception as error:  # there is nobody left to stop it; the report has to tell
-            self.report.event(self.clock.now(), f"the robot's stop failed: {type(error).__name__}: {error}")
+            first = self.report.fault is None
+            if first:
+                self.report.fault = reason
+        if first:
+            self.report.event(self.clock.now(), f"stopped: {reason}")
+        self._tell_to_stop()
+
+    def _stopped(self) -> bool:
+        return self.report.fault is not None
+
+    def _tell_to_stop(self) -> bool:
+        """Calls the robot's `stop`, again where it raises; whether one call returned."""
+        for _ in range(STOP_ATTEMPTS):
+            try:
+                self.robot.stop()
+            except Exception as error:  # there is nobody left to stop it; the report has to tell
+                self.report.event(self.clock.now(), f"the robot's stop failed: {type(error).__name__}: {error}")
+            else:
+                return True
+        return False

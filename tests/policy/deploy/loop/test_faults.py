@@ -342,3 +342,122 @@ def test_real_thread_and_real_clock_keep_the_rate(counting, guards):
     assert robot.written == 100
     assert report.armed_seconds > 0.4
     assert report.counts["calls"] >= 5
+
+
+# -- after a stop nothing moves ---------------------------------------------------------------------------------------
+
+
+class Blocking(Slow):
+    """Its third write blocks until it is stopped; it keeps the commands in the order in which they took effect."""
+
+    def __init__(self):
+        super().__init__(block_at=0)
+        self.commands = []
+
+    def write(self, action):
+        if len(self.commands) == 2:
+            self.released.wait(5.0)
+            time.sleep(0.1)  # the command goes through after the stop
+        self.commands.append("write")
+
+    def stop(self):
+        self.commands.append("stop")
+        self.released.set()
+
+
+def test_a_write_that_recovers_after_the_watchdog_s_stop_is_followed_by_a_stop(counting, guards):
+    robot = Blocking()
+    runner = Runner(robot, counting, guards, LoopSettings(rate=100, watchdog=0.1, warm_up=0.0))
+    report = runner.run(100)
+    assert "the control loop stood still" in report.fault
+    assert robot.commands == ["write", "write", "stop", "write", "stop"]
+    runner.close()
+    assert robot.commands[-2:] == ["stop", "stop"]
+
+
+def test_a_stop_that_raises_is_tried_again(make_runner, robot):
+    failures = iter([OSError("the bus is busy"), OSError("the bus is busy")])
+    told = robot.stop
+
+    def stop():
+        for failure in failures:
+            raise failure
+        told()
+
+    robot.stop = stop
+    robot.at_read = lambda: 1 / 0 if len(robot.written) == 3 else None
+    report = make_runner().run(10)
+    assert robot.stops == 1
+    assert events(report).count("the robot's stop failed: OSError: the bus is busy") == 2
+    assert "could not be read" in report.fault
+
+
+def test_a_robot_that_cannot_be_stopped_is_an_error_at_the_end(make_runner, robot):
+    def stop():
+        raise OSError("the bus is gone")
+
+    runner = make_runner()
+    runner.run(3)
+    robot.stop = stop
+    with pytest.raises(RuntimeError, match="the bus is gone"):
+        runner.close()
+
+
+def test_ctrl_c_in_the_loop_stops_the_robot(make_runner, robot):
+    def interrupt():
+        if len(robot.written) == 3:
+            raise KeyboardInterrupt
+        return False
+
+    runner = make_runner()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(10, until=interrupt)
+    assert (len(robot.written), robot.stops) == (3, 1)
+    assert "KeyboardInterrupt" in runner.report.fault
+
+
+# -- what is no number ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", [float("nan"), float("inf"), float("-inf")])
+def test_a_time_that_is_no_number_makes_an_observation_stale(make_runner, robot, moment):
+    right = robot.read
+    robot.read = lambda: right()._replace(time=moment) if len(robot.written) >= 3 else right()
+    report = make_runner(hold=0.2, stale=0.2).run(200)
+    assert "the newest observation is" in report.fault
+    assert report.counts["refused"] > 3
+    assert robot.stops == 1
+
+
+def test_a_first_observation_whose_time_is_no_number_is_an_input_error(make_runner, robot):
+    right = robot.read
+    robot.read = lambda: right()._replace(time=float("nan"))
+    with pytest.raises(InputError, match="has the time nan"):
+        make_runner().run(10)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [[[0.1, 0.2]] * 8],
+        [],
+        None,
+        {"actions": 1},
+        "go",
+        3.0,
+        np.array([["a", "b"]]),
+        np.zeros((1, 8, 3)),
+        np.zeros((1, 8)),
+        np.zeros((1, 0, 2)),
+        np.zeros((1, 8, 2), object),
+        np.zeros((1, 8, 2), complex),
+        np.full((1, 8, 2), np.inf),
+    ],
+)
+def test_whatever_a_policy_answers_is_no_exception_out_of_the_loop(make_runner, robot, counting, answer):
+    calls, right = iter(range(1000)), counting.infer
+    counting.infer = lambda history: right(history) if next(calls) < 2 else answer
+    report = make_runner(hold=0.2).run(200)
+    assert report.fault is not None
+    assert robot.stops == 1
+    assert all(np.isfinite(action).all() and action.shape == (2,) for action in robot.written)

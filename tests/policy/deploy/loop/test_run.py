@@ -215,3 +215,9 @@ def test_report_says_how_it_went_in_one_line():
     said.windows["policy"].extend([0.004, 0.006])
     assert said.sentence().startswith("0 of 200 deadlines missed; policy 5.0 ms p50")
     assert said.sentence().endswith("over 25 calls; 3 ticks without an action")
+
+
+def test_report_tells_of_the_deadlines_that_a_late_tick_skipped():
+    said = Report(0.05, 0.0)
+    said.counts.update(ticks=100, misses=1, skipped=20)
+    assert said.sentence().startswith("1 of 100 deadlines missed, 20 skipped; policy")
