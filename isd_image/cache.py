@@ -12,7 +12,9 @@ from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_image.data import crop
-from isd_image.data.raw import Entries, open_images
+from isd_image.data.decode import READING, check_bad, check_share
+from isd_image.data.entries import Entries
+from isd_image.data.raw import open_images
 from isd_image.data.shards import FORMAT, INDEX, ShardNotes, check_plan, shard_path, statistics
 from isd_image.encode import EncodeConfig, encode_all
 
@@ -25,18 +27,16 @@ def main(cfg: DictConfig) -> None:
     """
     fields = resolved(cfg)
     processes, device, max_bad, classes = (fields.pop(key) for key in ("processes", "device", "max_bad", "classes"))
-    if not 0 <= max_bad < 1:
-        raise InputError(f"max_bad={max_bad} is a share of the images, at least 0 and below 1.")
+    check_share(max_bad)
     config = EncodeConfig(**{**fields, "out": Path(fields["out"])})
-    raw = open_images(config.images)
-    if classes is not None and classes != raw.classes:
-        raise InputError(f"{raw.source} has {raw.classes} classes, the command says classes={classes}.")
+    raw = open_images(config.images, classes, config.follow_links)
+    raw.tell_skipped()
     plan = _plan(config, raw)
     check_plan(config.out, plan)
     notes = encode_all(config, len(raw), processes, device)
     bad = [name for n in notes.values() for name in n.bad]
-    _refuse_too_many(bad, len(raw), max_bad)
-    _finish(config.out, plan, notes, bad)
+    check_bad(bad, len(raw), max_bad)
+    _finish(config.out, plan, notes, bad, raw)
     size = sum(shard_path(config.out, number).stat().st_size for number in notes)
     print(
         f"{len(raw) - len(bad)} images in {len(notes)} shards, {size / 1e9:.2f} GB; {len(bad)} could not be read"
@@ -53,6 +53,7 @@ def _plan(config: EncodeConfig, raw: Entries) -> dict[str, Any]:
         "class_names": raw.names,
         "codec": {"name": codec.name, "channels": codec.channels, "factor": codec.factor, "weights": codec.weights},
         "crop": crop.NAME,
+        "reading": READING,
         "size": config.size,
         "mirror": config.mirror,
         "dtype": config.dtype,
@@ -61,16 +62,7 @@ def _plan(config: EncodeConfig, raw: Entries) -> dict[str, Any]:
     }
 
 
-def _refuse_too_many(bad: list[str], count: int, max_bad: float) -> None:
-    if len(bad) > max_bad * count:
-        shown = "; ".join(bad[:5])
-        raise InputError(
-            f"{len(bad)} of {count} images cannot be read, more than max_bad={max_bad} allows: {shown}"
-            f"{' ...' if len(bad) > 5 else ''}. Repair or remove them and choose a new out, or raise max_bad."
-        )
-
-
-def _finish(out: Path, plan: dict[str, Any], notes: dict[int, ShardNotes], bad: list[str]) -> None:
+def _finish(out: Path, plan: dict[str, Any], notes: dict[int, ShardNotes], bad: list[str], raw: Entries) -> None:
     full = [n for n in notes.values() if n.images]
     if not full:
         raise InputError(f"{plan['source']['images']}: not one image could be read.")
@@ -83,6 +75,7 @@ def _finish(out: Path, plan: dict[str, Any], notes: dict[int, ShardNotes], bad: 
     index = plan | {
         "images": sum(n.images for n in full),
         "unreadable": bad,
+        "left_out": dict(raw.skipped),
         "mean": mean,
         "std": std,
         "shards": shards,

@@ -18,8 +18,10 @@ from isd_core.support.errors import InputError
 from isd_core.support.progress import Progress
 from isd_core.support.registry import build
 from isd_image.codecs import Codec
-from isd_image.data.crop import centre_crop, to_tensor
-from isd_image.data.raw import RawImages, decode, open_images
+from isd_image.codecs.base import pixel_channels
+from isd_image.data.decode import BadImageError
+from isd_image.data.entries import Entries
+from isd_image.data.raw import open_images
 from isd_image.data.shards import DTYPES, ShardNotes, read_notes, shard_path, write_shard
 from isd_image.pool import ordered
 
@@ -39,6 +41,7 @@ class EncodeConfig:
     precision: str
     shard_size: int
     batch_size: int
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -59,7 +62,7 @@ class Encoder:
 
     config: EncodeConfig
     codec: Codec
-    raw: RawImages
+    raw: Entries
     device: torch.device
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(DECODE_THREADS))
 
@@ -99,17 +102,16 @@ class Encoder:
         for start in range(0, len(numbers), self.config.batch_size):
             part = numbers[start : start + self.config.batch_size]
             loaded = list(self._pool.map(self._load, part))
-            good = [i for i, image in zip(part, loaded, strict=True) if not isinstance(image, str)]
-            failed = [f"{self.raw.key(i)}: {e}" for i, e in zip(part, loaded, strict=True) if isinstance(e, str)]
-            images = [image for image in loaded if not isinstance(image, str)]
+            good = [i for i, image in zip(part, loaded, strict=True) if isinstance(image, Tensor)]
+            failed = [str(error) for error in loaded if isinstance(error, BadImageError)]
+            images = [image for image in loaded if isinstance(image, Tensor)]
             yield (torch.stack(images) if images else torch.empty(0)), good, failed
 
-    def _load(self, i: int) -> Tensor | str:
-        channels = 1 if self.codec.channels == 1 and self.codec.factor == 1 else 3
+    def _load(self, i: int) -> Tensor | BadImageError:
         try:
-            return to_tensor(centre_crop(decode(self.raw.read(i)), self.config.size), channels)
-        except ValueError as error:
-            return str(error)
+            return self.raw.pixels(i, self.config.size, pixel_channels(self.codec.channels, self.codec.factor))
+        except BadImageError as error:
+            return error
 
     @torch.no_grad()
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -151,7 +153,12 @@ def _sums(mean: Tensor, std: Tensor | None) -> Tensor:
 def make_encoder(config: EncodeConfig, device: str) -> Callable[[int], ShardNotes]:
     """A worker that encodes shards by number: the codec on its device, and the images."""
     chosen = pick_device(device)
-    return Encoder(config, build("codec", config.codec).to(chosen), open_images(config.images), chosen).shard
+    return Encoder(
+        config,
+        build("codec", config.codec).to(chosen),
+        open_images(config.images, follow_links=config.follow_links),
+        chosen,
+    ).shard
 
 
 def encode_all(config: EncodeConfig, count: int, processes: int, device: str) -> dict[int, ShardNotes]:

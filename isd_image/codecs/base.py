@@ -39,6 +39,11 @@ class Codec(ABC):
     def to(self, device: torch.device) -> Codec: ...
 
 
+def pixel_channels(channels: int, factor: int) -> int:
+    """Channels of the images of a codec with these latents: 1 where grey pixels are kept as they are, otherwise 3."""
+    return 1 if channels == 1 and factor == 1 else 3
+
+
 @register("codec", "identity")
 class Identity(Codec):
     """Pixels are their own latents. `channels` is 1 for grey images and 3 for colour."""

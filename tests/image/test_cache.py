@@ -11,7 +11,8 @@ from isd_core.support.errors import InputError
 from isd_image import cache, encode, evaluate, sample, train
 from isd_image.data import Cache
 from isd_image.data.crop import centre_crop, to_tensor
-from isd_image.data.raw import decode, open_images
+from isd_image.data.decode import decode
+from isd_image.data.raw import open_images
 from isd_image.metrics.extractors import Pixels
 from isd_image.metrics.reference import of_folder, of_split
 

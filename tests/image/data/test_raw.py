@@ -1,7 +1,4 @@
-"""Raw images: trees, flat folders, tar shards, and the crop."""
-
-import io
-import tarfile
+"""Raw images: trees, flat folders, what is left out, and the crop."""
 
 import numpy as np
 import pytest
@@ -10,27 +7,7 @@ from PIL import Image
 from isd_core.support.errors import InputError
 from isd_image.data.crop import centre_crop, to_tensor
 from isd_image.data.folder import Folder
-from isd_image.data.raw import decode, open_images
-
-
-@pytest.fixture
-def png(picture):
-    """png(seed): an encoded picture."""
-
-    def make(seed: int) -> bytes:
-        buffer = io.BytesIO()
-        picture(seed).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    return make
-
-
-def write_tar(path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+from isd_image.data.raw import open_images
 
 
 def test_classes_are_numbered_by_their_names(tree):
@@ -44,32 +21,6 @@ def test_a_flat_folder_has_no_classes(tree):
     assert (len(raw), raw.classes) == (4, 0)
 
 
-def test_tar_shards_give_images_and_labels(tmp_path, png, picture):
-    write_tar(tmp_path / "a-0.tar", {"x1.png": png(1), "x1.cls": b"2", "x2.png": png(2), "x2.cls": b"0"})
-    write_tar(tmp_path / "a-1.tar", {"y.json": b'{"label": 1}', "y.png": png(3)})
-    raw = open_images(str(tmp_path / "a-*.tar"))
-    assert (len(raw), raw.classes, [raw.label(i) for i in range(3)]) == (3, 3, [2, 0, 1])
-    np.testing.assert_array_equal(np.asarray(decode(raw.read(2))), np.asarray(picture(3)))
-
-
-def test_a_tar_image_without_its_label_is_named(tmp_path, png):
-    write_tar(tmp_path / "a.tar", {"x1.png": png(1), "x1.cls": b"2", "x2.png": png(2)})
-    with pytest.raises(InputError, match=r"image x2 has neither x2\.cls"):
-        open_images(str(tmp_path / "a.tar"))
-
-
-def test_a_label_that_is_no_number_is_named(tmp_path, png):
-    write_tar(tmp_path / "a.tar", {"x1.png": png(1), "x1.cls": b"cat"})
-    with pytest.raises(InputError, match=r"x1\.cls: expected a class number"):
-        open_images(str(tmp_path / "a.tar"))
-
-
-def test_a_file_that_is_no_tar_is_named(tmp_path):
-    (tmp_path / "a.tar").write_bytes(b"no tar" * 300)
-    with pytest.raises(InputError, match="not a whole tar file"):
-        open_images(str(tmp_path / "a.tar"))
-
-
 def test_a_place_without_images_is_named(tmp_path):
     with pytest.raises(InputError, match="there are no images"):
         open_images(str(tmp_path))
@@ -81,6 +32,56 @@ def test_an_empty_class_is_named(tree):
     (tree / "class_9").mkdir()
     with pytest.raises(InputError, match="class_9 holds no images"):
         open_images(str(tree))
+
+
+def test_a_flat_folder_with_thumbnails_stays_flat(tree, picture):
+    flat = tree / "class_0"
+    for name in ("thumbs", "__MACOSX"):
+        (flat / name).mkdir()
+        picture(0).save(flat / name / "0.png")
+    raw = open_images(str(flat))
+    assert (len(raw), raw.classes) == (4, 0)
+    assert raw.skipped == {"in the sub-folder thumbs": 1, "hidden": 1}
+
+
+def test_strays_beside_classes_are_refused_and_no_class_is_dropped(tree, picture):
+    picture(0).save(tree / "overview.png")
+    with pytest.raises(InputError, match=r"1 images of its own \(overview\.png.* 9 in 3 sub-folders"):
+        open_images(str(tree))
+
+
+def test_hidden_files_are_nowhere_data(tree, picture):
+    picture(0).save(tree / "class_0" / "._0.png")
+    for name in (".cache", "__MACOSX", "class_1/.thumbs"):
+        (tree / name).mkdir()
+        picture(0).save(tree / name / "0.png")
+    raw = open_images(str(tree))
+    assert (len(raw), raw.classes, raw.skipped) == (9, 3, {"hidden": 4})
+
+
+def test_what_is_left_out_is_counted_by_kind(tree, capsys):
+    (tree / "class_0" / "notes.txt").write_text("")
+    (tree / "class_0" / "x.gif").write_text("")
+    (tree / "class_1" / "README").write_text("")
+    (tree / "class_1" / "gone.png").symlink_to(tree / "nowhere.png")
+    raw = open_images(str(tree))
+    kinds = {"with the suffix .txt": 1, "with the suffix .gif": 1, "without a suffix": 1, "broken links": 1}
+    assert raw.skipped == kinds
+    raw.tell_skipped()
+    assert "left out 1 broken links, 1 with the suffix .gif" in capsys.readouterr().err
+
+
+def test_links_do_not_lead_out_of_the_folder_unless_allowed(tree, tmp_path, picture):
+    (tmp_path / "elsewhere").mkdir()
+    picture(5).save(tmp_path / "elsewhere" / "secret.png")
+    (tree / "class_0" / "file.png").symlink_to(tmp_path / "elsewhere" / "secret.png")
+    (tree / "class_0" / "folder").symlink_to(tmp_path / "elsewhere")
+    (tree / "class_0" / "inside.png").symlink_to(tree / "class_1" / "0.png")
+    (tree / "class_0" / "round").symlink_to(tree)
+    raw = open_images(str(tree))
+    assert len(raw) == 10
+    assert sum(raw.skipped.values()) == 3
+    assert len(open_images(str(tree), follow_links=True)) == 12
 
 
 def test_the_digest_sees_a_changed_label(tree):
@@ -137,12 +138,19 @@ def test_a_folder_without_its_labels(tree):
     assert (data.classes, data.labels.tolist()) == (0, [0] * 9)
 
 
-def test_an_unreadable_image_is_named(tree, png):
-    (tree / "class_1" / "broken.png").write_bytes(png(1)[:60])
-    with pytest.raises(InputError, match=r"class_1/broken\.png cannot be read"):
+def test_an_unreadable_image_is_named(tree):
+    (tree / "class_1" / "broken.png").write_bytes((tree / "class_0" / "0.png").read_bytes()[:60])
+    with pytest.raises(InputError, match=r"bad file class_1/broken\.png"):
         folder(tree).split("train")
 
 
 def test_a_folder_without_held_out_images_says_so(tree):
     with pytest.raises(InputError, match="nothing is held out"):
         folder(tree).split("held_out")
+
+
+def test_a_few_unreadable_images_are_left_out_and_told(tree, capsys):
+    (tree / "class_1" / "broken.png").write_bytes(b"no picture")
+    data = folder(tree, max_bad=0.2).split("train")
+    assert data.labels.tolist() == [0] * 4 + [1] * 3 + [2] * 2
+    assert "class_1/broken.png" in capsys.readouterr().err

@@ -109,7 +109,7 @@ def test_statistics_of_other_weights_are_refused(tree, tmp_path):
 
 def test_an_unreadable_image_of_a_reference_is_named(tree):
     (tree / "class_1" / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"class_1/broken\.png cannot be read"):
+    with pytest.raises(InputError, match=r"bad file class_1/broken\.png"):
         of_folder(str(tree), 8, 3, Pixels(None, 1000))
 
 
