@@ -18,7 +18,9 @@ from isd_core.training import checkpoint
 from isd_image import codecs, networks, optimizer, released
 from isd_image.data import ImageData
 from isd_image.generate import Generator
+from isd_image.identity import check_codec, codec_of
 from isd_image.model import ChannelNormaliser, ImageModel
+from isd_image.weights import check_finite
 
 KIND = "image"
 MEMBERS = (parametrisation, sampling, codecs, networks, optimizer, released)
@@ -63,6 +65,13 @@ def build_model(config: Mapping[str, Any], data: ImageData) -> ImageModel:
     return ImageModel(network, ChannelNormaliser(*data.statistics()), data.draw)
 
 
+def build_codec(config: Mapping[str, Any], source: str | None = None) -> codecs.Codec:
+    """The codec of a config. source: where its weights are, if not where the config says."""
+    with seeds.forked():
+        codec: codecs.Codec = build("codec", config["codec"] | ({} if source is None else {"source": source}))
+    return codec
+
+
 def open_checkpoint(path: str | Path) -> checkpoint.Checkpoint:
     """The checkpoint that `path` stands for; `InputError` unless it is one of images."""
     saved = checkpoint.load(path)
@@ -84,7 +93,8 @@ def load_generator(
     codec_source: where the codec's weights are, if not where the training's config says. inputs: further conditions of
     the network, the same for every sample, such as the guidance interval; those that are None are left out. cfg_scale:
     the scale of guidance at sampling, 1 for none.
-    Raises `InputError` for a checkpoint of another kind and for weights that do not fit the config inside it.
+    Raises `InputError` for a checkpoint of another kind, for weights that do not fit the config inside it or are not
+    finite, and for another codec than the one that encoded the data.
     """
     saved = open_checkpoint(path)
     config = saved.config
@@ -94,6 +104,7 @@ def load_generator(
             f"weights={weights} is unknown in {saved.path}; known: {', '.join(known)} (model: the last weights)."
         )
     state = saved.tensors(weights)
+    check_finite(state, f"{saved.path} ({weights})")
     with seeds.forked():
         network = build_network(config)
     model = ImageModel(network, _normaliser(state, saved.path))
@@ -104,8 +115,9 @@ def load_generator(
     guided = with_guidance(build("sampler", config["sampler"]), cfg_scale, build("guidance", config["guidance"]))
     sampler = with_inputs(guided, inputs or {}, model.net)
     data, chosen = config["data"], pick_device(device)
-    with seeds.forked():
-        codec = build("codec", config["codec"] | ({} if codec_source is None else {"source": codec_source}))
+    codec = build_codec(config, codec_source)
+    if (recorded := codec_of(saved)) is not None:
+        check_codec(recorded, codec, f"The data of {saved.path}")
     return Generator(
         model.to(chosen).eval(),
         sampler,

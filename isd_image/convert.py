@@ -15,6 +15,7 @@ from isd_core.support.overrides import command_line
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_core.training.optimizer import optimizer_tensors
+from isd_core.training.resume import CONTENT
 from isd_image.build import KIND, build_network
 from isd_image.model import ChannelNormaliser, ImageModel
 from isd_image.released import convert, weights_of
@@ -38,6 +39,8 @@ def main(cfg: DictConfig) -> None:
     if checkpoint.steps(run_dir):
         raise InputError(f"{run_dir} holds checkpoints already: choose another run_dir.")
     normaliser = _normaliser(scale, statistics, config["data"]["channels"])
+    if statistics is not None:
+        config[CONTENT] = {"codec": files.read_json(str(statistics))["codec"]}
     if compat == "released":
         _mix_clocks(config)
     released = read_weights(Path(source), "the released network")
@@ -77,7 +80,7 @@ def _normaliser(scale: float | None, statistics: str | None, channels: int) -> C
     if scale is not None:
         return ChannelNormaliser(torch.zeros(channels), torch.full((channels,), 1 / scale))
     index = files.read_json(str(statistics))
-    if not {"mean", "std"} <= index.keys() or len(index["mean"]) != channels:
+    if not isinstance(index, dict) or not {"mean", "std", "codec"} <= index.keys() or len(index["mean"]) != channels:
         raise InputError(f"statistics={statistics} has no mean and std of {channels} channels.")
     return ChannelNormaliser(torch.tensor(index["mean"]), torch.tensor(index["std"]))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -15,22 +16,39 @@ from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_image.build import open_checkpoint
-from isd_image.metrics.distances import Gaussian, frechet, inception_score, kernel_distance, precision_recall
-from isd_image.metrics.extractors import Extractor, describe, digest
-from isd_image.metrics.reference import Reference, extract, load_reference, of_folder, of_split
-from isd_image.metrics.samples import read_samples
+from isd_image.codecs.base import pixel_channels
+from isd_image.metrics.distances import frechet, inception_score, kernel_distance, precision_recall
+from isd_image.metrics.extractors import Extractor, Features, describe, digest
+from isd_image.metrics.moments import Moments
+from isd_image.metrics.reference import Reference, load_reference, of_images, of_split
+from isd_image.metrics.samples import Samples, open_samples
+from isd_image.metrics.streaming import Images
 from isd_image.sample import generator_of, plan_of
 
 NAMED_FID = "inception-v3"
 SPLITS = ("train", "held_out")
 
 
-class Sampled(NamedTuple):
-    """One set of samples: features [N, D], logits [N, K] of a classifying extractor, labels [N] if known."""
+@dataclass
+class Sampled:
+    """One set of samples as it passes by: moments of its features; the features [N, D] where distances need points;
+    logits [N, K] of a classifying extractor; labels [N] if known.
+    """
 
-    features: Tensor
-    logits: Tensor | None
-    labels: Tensor | None
+    moments: Moments = field(default_factory=Moments)
+    features: list[Tensor] = field(default_factory=list)
+    logits: list[Tensor] = field(default_factory=list)
+    labels: list[Tensor] = field(default_factory=list)
+
+    def add(self, found: Features, labels: Tensor | None, keep: bool) -> None:
+        """A batch. keep: whether its features stay."""
+        self.moments.add(found.features)
+        if keep:
+            self.features.append(found.features)
+        if found.logits is not None:
+            self.logits.append(found.logits)
+        if labels is not None:
+            self.labels.append(labels)
 
 
 @command("image_evaluate")
@@ -41,12 +59,12 @@ def main(cfg: DictConfig) -> None:
     if config["samples"] is None:
         saved = open_checkpoint(config["checkpoint"]).config
         reference = _reference(config, saved, extractor, *_pixels(saved))
-        sets, samples = _drawn(config, extractor)
+        sets, samples, origin = _drawn(config, extractor, reference)
     else:
         _check_reference(config["reference"])
-        saved, given = None, read_samples(Path(config["samples"]))
-        reference = _reference(config, saved, extractor, *given.images.shape[1:3])
-        sets, samples = {"given": Sampled(*extract(extractor, given.images), given.labels)}, given.about
+        saved, given = None, open_samples(Path(config["samples"]), config["max_bad"])
+        reference = _reference(config, saved, extractor, *given.shape[:2])
+        sets, samples, origin = _read(given, extractor, reference)
     protocol = {
         "name": f"{_distance(extractor)}, {samples['count']} samples",
         "extractor": describe(extractor),
@@ -56,8 +74,7 @@ def main(cfg: DictConfig) -> None:
     }
     results = {name: _measure(values, reference, extractor) for name, values in sets.items()}
     floor = _floor(config, saved, extractor, reference)
-    report = {"nfe": results, "real": floor, "protocol": protocol, "protocol_sha256": digest(protocol)}
-    report |= {} if saved is None else {"seed": config["seed"], "generator": generator_of(config)}
+    report = {"nfe": results, "real": floor, "protocol": protocol, "protocol_sha256": digest(protocol), **origin}
     _print(report, config["samples"] or config["checkpoint"])
     if config["out"] is not None:
         files.write_json(config["out"], report | checkpoint.provenance())
@@ -66,7 +83,8 @@ def main(cfg: DictConfig) -> None:
 
 def _pixels(saved: dict[str, Any]) -> tuple[int, int]:
     """Channels and side of the images of a training."""
-    return 1 if saved["data"]["channels"] == 1 else 3, saved["data"]["size"] * saved["codec"]["factor"]
+    channels, factor = saved["data"]["channels"], saved["codec"]["factor"]
+    return pixel_channels(channels, factor), saved["data"]["size"] * factor
 
 
 def _check_reference(wanted: str) -> None:
@@ -82,26 +100,33 @@ def _reference(
         return of_split(build("source", saved["data"]["source"]).split(wanted), wanted, extractor)
     if wanted.endswith(".npz"):
         return load_reference(Path(wanted), extractor)
-    return of_folder(wanted, size, channels, extractor)
+    how = {key: config[key] for key in ("max_bad", "follow_links")}
+    return of_images(Images(wanted, size, channels, **how), extractor)
 
 
-def _drawn(config: dict[str, Any], extractor: Extractor) -> tuple[dict[str, Sampled], dict[str, Any]]:
-    """The samples of each number of evaluations, drawn now, and how."""
+Origin = tuple[dict[str, Sampled], dict[str, Any], dict[str, Any]]
+"""Sets of samples by name; what of them belongs into the protocol; and what of them does not."""
+
+
+def _drawn(config: dict[str, Any], extractor: Extractor, reference: Reference) -> Origin:
+    """The samples of each number of evaluations, drawn now."""
     plan = plan_of(config)
-    features: dict[str, list[Tensor]] = {}
-    logits: dict[str, list[Tensor]] = {}
-    for nfe, _, images in plan.draw(config["processes"], config["device"]):
-        feature, logit = extract(extractor, torch.from_numpy(images).permute(0, 3, 1, 2))
-        features.setdefault(str(nfe), []).append(feature)
-        if logit is not None:
-            logits.setdefault(str(nfe), []).append(logit)
-    known = open_checkpoint(config["checkpoint"]).config["data"]["classes"]
-    labels = torch.tensor([plan.label(i) for i in range(plan.count)]) if known == extractor.classes else None
-    sets = {
-        n: Sampled(torch.cat(f), torch.cat(logits[n]) if n in logits else None, labels) for n, f in features.items()
-    }
-    described = {key: value for key, value in plan.described().items() if key != "seed"}
-    return sets, described
+    judged = open_checkpoint(config["checkpoint"]).config["data"]["classes"] == extractor.classes
+    sets: dict[str, Sampled] = {}
+    for nfe, first, images in plan.draw(config["processes"], config["device"]):
+        labels = torch.tensor([plan.label(i) for i in range(first, first + len(images))]) if judged else None
+        batch = extractor(torch.from_numpy(images).permute(0, 3, 1, 2))
+        sets.setdefault(str(nfe), Sampled()).add(batch, labels, reference.features is not None)
+    return sets, plan.described(), {"seed": plan.seed, "generator": generator_of(config, plan)}
+
+
+def _read(given: Samples, extractor: Extractor, reference: Reference) -> Origin:
+    """Samples from files."""
+    sampled = Sampled()
+    for images, labels in given.batches():
+        sampled.add(extractor(images), labels, reference.features is not None)
+    said = {key: given.about[key] for key in ("seed", "generator") if key in given.about}
+    return {"given": sampled}, given.protocol(), said | {"given": given.file() | {"unreadable": given.bad}}
 
 
 def _distance(extractor: Extractor) -> str:
@@ -111,24 +136,23 @@ def _distance(extractor: Extractor) -> str:
 
 def _measure(sampled: Sampled, reference: Reference, extractor: Extractor) -> dict[str, float]:
     """Every number that the reference and the extractor allow, under names that say which extractor it was."""
-    features, logits, labels = sampled
-    name = extractor.name
-    if features.shape[1] != len(reference.gaussian.mean):
+    name, gaussian = extractor.name, sampled.moments.gaussian()
+    if len(gaussian.mean) != len(reference.gaussian.mean):
         raise InputError(
-            f"The samples have {features.shape[1]} features, the reference {len(reference.gaussian.mean)}: with "
+            f"The samples have {len(gaussian.mean)} features, the reference {len(reference.gaussian.mean)}: with "
             f"extractor `{name}` both need images of one size."
         )
-    distance = frechet(Gaussian.of(features), reference.gaussian)
-    result = {_distance(extractor): distance}
+    result = {_distance(extractor): frechet(gaussian, reference.gaussian)}
     if reference.features is not None:
+        features = torch.cat(sampled.features)
         mean, std = kernel_distance(features, reference.features)
         precision, recall = precision_recall(reference.features, features)
         result |= {f"kid[{name}]": mean, f"kid_std[{name}]": std}
         result |= {f"precision[{name}]": precision, f"recall[{name}]": recall}
-    if logits is not None and name == NAMED_FID:
-        result["inception_score"], result["inception_score_std"] = inception_score(logits)
-    elif logits is not None and labels is not None and int(labels.max()) < extractor.classes:
-        result["accuracy"] = float((logits.argmax(1) == labels).double().mean())
+    if sampled.logits and name == NAMED_FID:
+        result["inception_score"], result["inception_score_std"] = inception_score(torch.cat(sampled.logits))
+    elif sampled.logits and sampled.labels and int((labels := torch.cat(sampled.labels)).max()) < extractor.classes:
+        result["accuracy"] = float((torch.cat(sampled.logits).argmax(1) == labels).double().mean())
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,21 +28,32 @@ def noise(seed: int, indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
 
 
 def to_bytes(images: Tensor) -> np.ndarray:
-    """[N, C, H, W] in [-1, 1] -> [N, H, W, C] bytes, by `ROUNDING`."""
+    """[N, C, H, W] in [-1, 1] -> [N, H, W, C] bytes, by `ROUNDING`. Raises `InputError` for NaN and infinities."""
+    if bad := int((~torch.isfinite(images)).flatten(1).any(1).sum()):
+        raise InputError(
+            f"{bad} of {len(images)} samples are NaN or infinite, so they are no images: the training diverged, or the "
+            "weights are not those of this network or codec. Choose an earlier checkpoint."
+        )
     levels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
     return levels.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def check_labels(labels: Sequence[int] | None, classes: int) -> list[int]:
+def check_labels(labels: Sequence[int] | None, classes: int, learned_null: bool = True) -> list[int]:
     """The wanted classes, all of them for None; `InputError` for a label that the model does not know.
 
-    The label `classes` stands for no class; it is the only one of data without labels.
+    The label `classes` stands for no class; it is the only one of data without labels. learned_null: whether the
+    network was trained with rows of no class (`Guidance.learned_null`); otherwise that label's embedding is noise.
     """
     if labels is None:
         return list(range(classes)) or [classes]
     for label in labels:
         if not 0 <= label <= classes:
             raise InputError(f"label {label} is unknown: known are 0 to {classes - 1}, and {classes} for no class.")
+        if label == classes > 0 and not learned_null:
+            raise InputError(
+                f"label {label} means no class, which this network never saw in training: give labels from 0 to "
+                f"{classes - 1}, or train with guidance=post or pre."
+            )
     if not labels:
         raise InputError("labels=[] names no class; leave it out for all.")
     return list(labels)
@@ -79,9 +90,10 @@ class Generator:
 class SamplePlan:
     """Which samples to draw: `count` for each of `nfe`, sample i of class cycle[i mod len(cycle)].
 
-    load: builds the generator on a device. Batches have exactly `batch_size` rows, the last one padded and cut: matrix
-    products round differently in batches of different size, so that with one size the images are the same bit for bit
-    for any number of processes. Raises `InputError` for counts below 1.
+    load: builds the generator on a device; codec: the identity of what decodes, for the record. Batches have exactly
+    `batch_size` rows, the last one padded and cut: matrix products round differently in batches of different size, so
+    that with one size the images are the same bit for bit for any number of processes. Raises `InputError` for counts
+    below 1.
     """
 
     load: Callable[[str], Generator]
@@ -90,6 +102,7 @@ class SamplePlan:
     count: int
     batch_size: int
     cycle: tuple[int, ...]
+    codec: Mapping[str, Any] = field(default_factory=dict)
     _starts: tuple[int, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
@@ -124,6 +137,7 @@ class SamplePlan:
                 yield nfe, self._starts[task % len(self._starts)], images
 
     def described(self) -> dict[str, Any]:
-        """What a reader needs to draw the same samples."""
+        """What decides whether numbers of these samples are comparable with numbers of others."""
         classes = str(list(self.cycle)) if len(self.cycle) <= 20 else f"{self.cycle[0]} to {self.cycle[-1]}"
-        return {"seed": self.seed, "count": self.count, "labels": f"classes {classes} in turn", "rounding": ROUNDING}
+        labels = f"classes {classes} in turn"
+        return {"count": self.count, "labels": labels, "rounding": ROUNDING, "codec": dict(self.codec)}

@@ -16,7 +16,7 @@ Draw = Callable[[Mapping[str, Tensor], Generator], Tensor]
 class ChannelNormaliser(nn.Module):
     """(x - mean) / std with one mean and one std a channel; they live in the checkpoint.
 
-    Raises `InputError` when a std is zero or not finite.
+    Raises `InputError` when they are not one number a channel, and when a std is zero or not finite.
     """
 
     mean: Tensor
@@ -24,6 +24,11 @@ class ChannelNormaliser(nn.Module):
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
+        if mean.ndim != 1 or mean.shape != std.shape:
+            raise InputError(
+                f"Latent statistics have the shapes {list(mean.shape)} (mean) and {list(std.shape)} (std); expected "
+                "one number a channel each."
+            )
         if not bool(torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
             raise InputError(f"Latent statistics are unusable: mean {mean.tolist()}, std {std.tolist()}.")
         self.register_buffer("mean", mean.float())

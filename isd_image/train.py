@@ -10,7 +10,6 @@ from omegaconf import DictConfig
 
 from isd_core.sampling import Sampler, check_counts
 from isd_core.support.cli import command, resolved
-from isd_core.support.errors import InputError
 from isd_core.support.overrides import command_line
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
@@ -18,9 +17,10 @@ from isd_core.training.distributed import is_main_process
 from isd_core.training.run import train
 from isd_core.training.trainer import Trainer
 from isd_image.build import KIND, build_model, load_generator
-from isd_image.data import ImageData
+from isd_image.codecs import Codec
 from isd_image.generate import SamplePlan, check_labels
 from isd_image.grid import write_panels
+from isd_image.identity import check_codec, with_content
 
 
 @command("image_train")
@@ -31,7 +31,8 @@ def main(cfg: DictConfig) -> None:
     grids = None if config["grids"] is None else Grids(config, sampler)
     data = build("source", config["data"]["source"], where="data.source").split("train")
     if grids is not None:
-        grids.check(data)
+        check_codec(data.codec, grids.codec, f"The data {config['data']['name']}")
+    config = with_content(config, data)
     model = build_model(config, data)
     count = sum(p.numel() for p in model.parameters())
     if is_main_process():
@@ -52,21 +53,11 @@ class Grids:
 
     def __init__(self, config: dict[str, Any], sampler: Sampler) -> None:
         fields = config["grids"]
-        codec = build("codec", config["codec"])
-        self.codec_name, self.codec_weights = codec.name, codec.weights
+        self.codec: Codec = build("codec", config["codec"])
         self.run_dir, self.columns, self.scale = Path(config["run_dir"]), fields["columns"], fields["scale"]
         self.nfe, self.count = tuple(check_counts(fields["nfe"], sampler.check_nfe)), fields["count"]
         self.seed, self.classes = config["seed"], config["data"]["classes"]
         self.plan(0)
-
-    def check(self, data: ImageData) -> None:
-        """Raises `InputError` for data that other weights encoded than those that would decode the samples."""
-        if data.codec_weights != self.codec_weights:
-            raise InputError(
-                f"The data was encoded by weights with the hash {data.codec_weights[:12]}, but the codec "
-                f"`{self.codec_name}` has loaded {self.codec_weights[:12]}: choose the codec and codec.source of the "
-                "cache, or grids=null for a training without pictures."
-            )
 
     def plan(self, step: int) -> SamplePlan:
         """The samples of the checkpoint of `step`."""

@@ -28,12 +28,23 @@ RESUMABLE = (
     "trainer.max_skipped",
 )
 
+CONTENT = "content"
+"""The part of a config that says what the data was; a run that does not say, such as a converted one, takes any."""
+
 
 def check_same_run(saved: checkpoint.Checkpoint, config: Mapping[str, Any], run_dir: Path) -> None:
     """Raises `InputError` when `config` differs from the saved run's in a field that may not change on resume."""
     old, new = _flatten(saved.config), _flatten(config)
     for key in sorted(old.keys() | new.keys()):
         if any(key == free or key.startswith(f"{free}.") for free in RESUMABLE):
+            continue
+        if key.partition(".")[0] == CONTENT:
+            if key in old and old[key] != new.get(key):
+                raise InputError(
+                    f"{run_dir} was trained on other data: there {key} is {_short(old[key])}, here it is "
+                    f"{_short(new.get(key))}. Resume it with the same data (its place may change), or choose another "
+                    "run_dir."
+                )
             continue
         if old.get(key) != new.get(key):
             raise InputError(
@@ -50,3 +61,8 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -6,14 +6,19 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from isd_core.support import files
+from isd_core.support import files, seeds
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Size
 from isd_core.support.registry import register, role
+from isd_image.weights import check_finite
+
+PIXELS = "none"
+"""The hash of weights that are not there: latents are pixels."""
 
 
 @role("codec", "codecs")
@@ -39,6 +44,11 @@ class Codec(ABC):
     def to(self, device: torch.device) -> Codec: ...
 
 
+def identity(codec: Codec) -> dict[str, Any]:
+    """What has to be the same where latents are encoded and where they are decoded."""
+    return {"name": codec.name, "channels": codec.channels, "factor": codec.factor, "weights": codec.weights}
+
+
 def pixel_channels(channels: int, factor: int) -> int:
     """Channels of the images of a codec with these latents: 1 where grey pixels are kept as they are, otherwise 3."""
     return 1 if channels == 1 and factor == 1 else 3
@@ -49,7 +59,7 @@ class Identity(Codec):
     """Pixels are their own latents. `channels` is 1 for grey images and 3 for colour."""
 
     factor = 1
-    weights = "none"
+    weights = PIXELS
 
     def __init__(self, name: str, channels: Size, factor: Size) -> None:
         if factor != 1:
@@ -69,10 +79,11 @@ class Identity(Codec):
 class NetworkCodec(Codec):
     """A codec around a network, in evaluation mode and without gradients.
 
-    Raises `InputError` when the network's latents are not what the config says.
+    Raises `InputError` when the network's latents are not what the config says, and for weights that are not finite.
     """
 
     def __init__(self, network: nn.Module, name: str, channels: Size, factor: Size, weights: str) -> None:
+        check_finite(network.state_dict(), f"codec `{name}`")
         self.network = network.eval().requires_grad_(False)
         self.name, self.channels, self.factor, self.weights = name, channels, factor, weights
         found = self.encode(torch.zeros(1, 3, 8 * factor, 8 * factor))[0].shape[1:]
@@ -107,9 +118,10 @@ def hash_files(paths: list[Path]) -> str:
 
 
 def guarded(load: Callable[[], nn.Module], name: str, source: object) -> nn.Module:
-    """`load()`, with its errors in one paragraph."""
+    """`load()`, with its errors in one paragraph; torch's own random numbers go on as if nothing had been drawn."""
     try:
-        return load()
+        with seeds.forked():
+            return load()
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         first = " ".join(str(error).split())[:300]
         raise InputError(

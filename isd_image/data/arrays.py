@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from isd_core.support.errors import InputError
 from isd_core.support.registry import role
+from isd_image.codecs.base import PIXELS
 
 
 class ImageData(Protocol):
     """A split of images or latents that the trainer draws batches from.
 
     `shape` is [C, H, W] of what the network sees; `classes` counts the labels, 0 for data without labels;
-    `codec_weights` is the hash of the weights that encoded them (`Codec.weights`).
+    `codec` is the identity of what encoded them (`isd_image.codecs.base.identity`).
     """
 
     @property
@@ -28,9 +30,13 @@ class ImageData(Protocol):
     def classes(self) -> int: ...
 
     @property
-    def codec_weights(self) -> str: ...
+    def codec(self) -> Mapping[str, Any]: ...
 
     def __len__(self) -> int: ...
+
+    def content(self) -> dict[str, Any]:
+        """What the data is, wherever it lies: the number of images, a hash of them and of their labels, the classes."""
+        ...
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """The mean and the standard deviation [C] by which the network's input is normalised."""
@@ -65,7 +71,8 @@ class ImageSource(ABC):
 class LabelledImages:
     """Images [N, C, H, W] and labels [N]; bytes stand for pixels 0 to 255, floats are in [-1, 1] already.
 
-    With `mirror`, images are flipped left to right with probability one half. `classes` is 0 for images without labels.
+    With `mirror`, images are flipped left to right with probability one half. `classes` is 0 for images without labels;
+    `names` are the classes', if they have some.
     Raises `InputError` for labels outside [0, classes) and for values that are not finite.
     """
 
@@ -74,8 +81,7 @@ class LabelledImages:
     classes: int
     source: str
     mirror: bool = False
-
-    codec_weights: ClassVar[str] = "none"
+    names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels) or len(self.images) == 0:
@@ -94,6 +100,17 @@ class LabelledImages:
         """[C, H, W]"""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
+
+    @property
+    def codec(self) -> dict[str, Any]:
+        """Pixels, which no codec encoded."""
+        return {"name": "identity", "channels": self.shape[0], "factor": 1, "weights": PIXELS}
+
+    def content(self) -> dict[str, Any]:
+        digest = hashlib.sha256(str(self.images.dtype).encode())
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.contiguous().numpy().data)
+        return {"images": len(self), "classes": list(self.names) or self.classes, "sha256": digest.hexdigest()}
 
     def __len__(self) -> int:
         return len(self.images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from isd_core.support.registry import register
 from isd_image.data.arrays import ImageSource, mirror_some
 from isd_image.data.crop import NAME as CROP
 from isd_image.data.shards import FORMAT, INDEX, map_shard, shard_path
+from isd_image.data.verified import check_shards
 
 WRITTEN = {"codec", "crop", "size", "classes", "images", "shards"}
 
@@ -31,7 +33,7 @@ class Cache(ImageSource):
 
     codec, factor and size (of a latent) are those that the training expects: a cache of another codec or crop raises
     `InputError`. For a cache of bytes, `mirror` flips at random; a cache of latents holds its mirrors. Nothing is held
-    out of it.
+    out of it. Every shard is compared with its SHA-256, once.
     """
 
     root: str
@@ -63,24 +65,59 @@ class Cache(ImageSource):
             )
         if "mean" not in index or "std" not in index:
             raise InputError(f"{self.root}/{INDEX} has no latent statistics (mean, std). Build the cache again.")
-        return CachedImages(Path(self.root), index, self.mirror)
+        if not len(index["mean"]) == len(index["std"]) == index["codec"]["channels"]:
+            raise InputError(
+                f"{self.root}/{INDEX} has {len(index['mean'])} means and {len(index['std'])} stds for "
+                f"{index['codec']['channels']} channels. Build the cache again."
+            )
+        images = CachedImages(Path(self.root), index, self.mirror)
+        check_shards(Path(self.root), index["shards"])
+        return images
 
 
 class CachedImages:
     """The rows of a cache. With mirrors in it, an image and its mirror are two rows."""
 
     def __init__(self, root: Path, index: Mapping[str, Any], mirror: bool) -> None:
+        if not index["shards"]:
+            raise InputError(f"{root}/{INDEX} names no shards. Build the cache again.")
         maps = [map_shard(shard_path(root, shard["number"])) for shard in index["shards"]]
         self._moments = [moments for moments, _ in maps]
         self._labels = np.concatenate([labels for _, labels in maps])
         self._ends = list(accumulate(len(moments) for moments in self._moments))
         if self._ends[-1] != index["images"]:
             raise InputError(f"{root}: the shards hold {self._ends[-1]} images, {INDEX} says {index['images']}.")
-        self.source, self.classes, self.codec_weights = str(root), index["classes"], index["codec"]["weights"]
+        self.source, self.classes, self.codec = str(root), index["classes"], index["codec"]
+        self._check(root, index)
+        self._content = {
+            "images": index["images"],
+            "classes": index.get("class_names") or index["classes"],
+            "sha256": hashlib.sha256(" ".join(shard["sha256"] for shard in index["shards"]).encode()).hexdigest(),
+        }
         self._variants = self._moments[0].shape[1]
         self._channels = index["codec"]["channels"]
         self._mean, self._std = index["mean"], index["std"]
         self.mirror = mirror and self._variants == 1
+
+    def _check(self, root: Path, index: Mapping[str, Any]) -> None:
+        """Raises `InputError` for shards that are not what the index says."""
+        channels, side = index["codec"]["channels"], index["size"] // index["codec"]["factor"]
+        for shard, moments in zip(index["shards"], self._moments, strict=True):
+            path = shard_path(root, shard["number"])
+            shape = moments.shape
+            fits = len(shape) == 5 and shape[2] in (channels, 2 * channels) and shape[3:] == (side, side)
+            if not fits or shape[1:] != self._moments[0].shape[1:] or shape[0] != shard["images"]:
+                raise InputError(
+                    f"{path} holds moments of the shape {list(shape)}; {INDEX} says {shard['images']} images of "
+                    f"{channels} channels and {side} x {side}. Delete it and run the cache command again."
+                )
+        highest = int(self._labels.max(initial=0))
+        if int(self._labels.min(initial=0)) < 0 or highest >= max(self.classes, 1):
+            raise InputError(f"{root} holds labels up to {highest}, {INDEX} says {self.classes} classes.")
+
+    def content(self) -> dict[str, Any]:
+        """What the cache is, wherever it lies."""
+        return dict(self._content)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -68,7 +68,8 @@ class Folder(ImageSource):
         if bad:
             print(f"{raw.source}: {len(bad)} bad files were left out: {'; '.join(bad[:SHOWN])}.", file=sys.stderr)
         classes = raw.classes if self.labelled else 0
-        return LabelledImages(torch.stack(images), torch.tensor(labels), classes, raw.source, self.mirror)
+        names = raw.names if self.labelled else ()
+        return LabelledImages(torch.stack(images), torch.tensor(labels), classes, raw.source, self.mirror, names)
 
     def _load(self, raw: Entries, i: int) -> Tensor | BadImageError:
         try:

@@ -1,6 +1,6 @@
 """Feature extractors. A number is only comparable to others of the same extractor, so its name goes with it.
 
-An extractor turns bytes [B, C, H, W] into features [B, D] and, if it classifies, logits [B, K].
+An extractor turns bytes [B, C, H, W] into `Features`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,16 @@ INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.
 INCEPTION_SHA256 = "6726825d"
 
 
+class Features(NamedTuple):
+    """What an extractor says of B images: features [B, D]; logits [B, K] of one that classifies; spatial features
+    [B, S] of one that gives ADM's (2105.05233, for sFID).
+    """
+
+    features: Tensor
+    logits: Tensor | None = None
+    spatial: Tensor | None = None
+
+
 @role("extractor", "extractors")
 class Extractor(ABC):
     """`name` labels every number; `weights` is a hash of what decides the features; `classes` counts the logits.
@@ -39,7 +49,7 @@ class Extractor(ABC):
     classes: int
 
     @abstractmethod
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]: ...
+    def __call__(self, images: Tensor) -> Features: ...
 
 
 @register("extractor", "pixels")
@@ -53,7 +63,7 @@ class Pixels(Extractor):
         self.name = "pixels" if side is None else f"pixels{side}"
         self.resize = "none" if side is None else f"means over {side} x {side} cells"
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, images: Tensor) -> Features:
         x = images.float() / 127.5 - 1
         features = (x if self.side is None else F.adaptive_avg_pool2d(x, self.side)).flatten(1)
         if features.shape[1] > self.limit:
@@ -61,7 +71,7 @@ class Pixels(Extractor):
                 f"extractor=pixels: an image has {features.shape[1]} values, more than extractor.limit={self.limit}; "
                 "set extractor.side to average over cells, or choose another extractor."
             )
-        return features, None
+        return Features(features)
 
 
 @register("extractor", "digits")
@@ -79,9 +89,9 @@ class DigitPixels(Extractor):
         self._machine = SVC(C=10.0, gamma="scale").fit(train.images.flatten(1).numpy(), train.labels.numpy())
         self.weights = f"SVC of scikit-learn, held_out={held_out}, split_seed={split_seed}"
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, images: Tensor) -> Features:
         features = images.flatten(1).float() / 127.5 - 1
-        return features, torch.from_numpy(self._machine.decision_function(features.numpy()))
+        return Features(features, torch.from_numpy(self._machine.decision_function(features.numpy())))
 
 
 @register("extractor", "cifar_resnet")
@@ -105,13 +115,13 @@ class CifarResNet(Extractor):
         self.name, self.weights = f"resnet{depth}-cifar10", files.sha256(source)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, images: Tensor) -> Features:
         if images.shape[1:] != (3, 32, 32):
             raise InputError(f"extractor=cifar_resnet takes images of 3 x 32 x 32, not {list(images.shape[1:])}.")
         mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
         std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
         features = self._network.features((images.float() / 255 - mean) / std)
-        return features, self._network.linear(features)
+        return Features(features, self._network.linear(features))
 
 
 class BasicBlock(nn.Module):
@@ -175,11 +185,17 @@ class Inception(Extractor):
         self._device = pick_device(device)
         network: Any = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(source))
         self._network = network.to(self._device)
+        self._spatial: list[Tensor] = []
+        self._network.Mixed_6d.branch1x1.register_forward_hook(self._keep_spatial)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, images: Tensor) -> Features:
         features, logits = self._network(images.expand(-1, 3, -1, -1).to(self._device))
-        return features.cpu(), logits.cpu()
+        return Features(features.cpu(), logits.cpu(), self._spatial.pop())
+
+    def _keep_spatial(self, module: nn.Module, given: Any, out: Tensor) -> None:
+        """ADM's mixed_6/conv: the first 7 channels of a 17 x 17 map, flattened with the channels last."""
+        self._spatial.append(out[:, :7].permute(0, 2, 3, 1).flatten(1).float().cpu())
 
 
 def describe(extractor: Extractor) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isd_core.support import files, seeds
+from isd_core.support import files
 from isd_core.support.errors import InputError
-from isd_core.support.progress import Progress
 from isd_image.data import ImageData
-from isd_image.data.crop import NAME as CROP
-from isd_image.data.raw import open_images
 from isd_image.metrics.distances import Gaussian
 from isd_image.metrics.extractors import Extractor, describe
-
-BATCH = 100
-KEPT = 10_000
+from isd_image.metrics.streaming import BATCH, Images, Sums, chosen, measure
+from isd_image.npz import DAMAGED, Streamed, write_npz
 
 
 @dataclass(frozen=True)
 class Reference:
     """Statistics of real images; some features [k, D] for the distances that need points, and what they were made of.
 
-    accuracy: the share of the real images that the extractor classifies rightly, if it does and they have labels.
+    spatial: statistics of ADM's spatial features, where the extractor gives them. accuracy: the share of the real
+    images that the extractor classifies rightly, if it does and they have labels.
     """
 
     gaussian: Gaussian
@@ -37,89 +33,94 @@ class Reference:
     source: dict[str, Any]
     extractor: dict[str, str]
     accuracy: float | None = None
+    spatial: Gaussian | None = None
 
-    def save(self, path: Path) -> None:
-        """Writes an npz with mu and sigma in the names of ADM's reference files."""
-        arrays: dict[str, Any] = {"mu": self.gaussian.mean.numpy(), "sigma": self.gaussian.covariance.numpy()}
+    @classmethod
+    def of(cls, sums: Sums, source: dict[str, Any], extractor: Extractor) -> Reference:
+        """Raises `InputError` for fewer than two images."""
+        spatial = sums.spatial.gaussian() if sums.spatial.n else None
+        kept = torch.cat(sums.kept) if sums.kept else None
+        return cls(sums.moments.gaussian(), kept, source, describe(extractor), sums.accuracy, spatial)
+
+    def save(self, path: Path, pictures: Streamed | None = None) -> None:
+        """Writes an npz with the names of ADM's reference files: mu, sigma, mu_s, sigma_s of its spatial features, and
+        arr_0 for the images from which its evaluator takes precision and recall.
+        """
+        arrays: dict[str, np.ndarray | Streamed | str] = {}
+        for end, gaussian in {"": self.gaussian, "_s": self.spatial}.items():
+            if gaussian is not None:
+                arrays |= {f"mu{end}": gaussian.mean.numpy(), f"sigma{end}": gaussian.covariance.numpy()}
         if self.features is not None:
             arrays["features"] = self.features.numpy()
         about = {"source": self.source, "extractor": self.extractor, "n": self.gaussian.n, "accuracy": self.accuracy}
-        with files.atomic_write(path) as temporary:
-            np.savez(temporary, about=json.dumps(about), **arrays)
+        arrays["about"] = json.dumps(about)
+        if pictures is not None:
+            arrays["arr_0"] = pictures
+        write_npz(path, arrays)
 
 
 def load_reference(path: Path, extractor: Extractor) -> Reference:
-    """Reads statistics. Raises `InputError` for those of another extractor and for a file that is none."""
+    """Reads statistics.
+
+    Raises `InputError` for those of another extractor, for a file that is none, and for numbers that cannot be
+    statistics.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-            mean, covariance = torch.from_numpy(arrays["mu"]), torch.from_numpy(arrays["sigma"])
-            about = json.loads(str(arrays["about"])) if "about" in arrays else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            mean, covariance = torch.from_numpy(file["mu"]), torch.from_numpy(file["sigma"])
+            features = torch.from_numpy(file["features"]) if "features" in file.files else None
+            about = json.loads(str(file["about"])) if "about" in file.files else _published(path)
+            wanted = {key: about[key] for key in ("source", "extractor", "n", "accuracy")}
+    except (*DAMAGED, TypeError) as error:
         raise InputError(f"reference={path} cannot be read as statistics (npz with mu and sigma): {error}.") from error
-    if about is None:  # ADM's published files: Inception statistics without a description
-        about = {"source": {"file": path.name, "sha256": files.sha256(path)}, "n": 0, "accuracy": None}
-        about["extractor"] = {"name": "inception-v3", "weights": "unknown", "resize": "unknown"}
     for key, value in describe(extractor).items():
-        if about["extractor"][key] not in (value, "unknown"):
+        if wanted["extractor"][key] not in (value, "unknown"):
             raise InputError(
-                f"reference={path} holds features of an extractor with {key} `{about['extractor'][key]}`, the chosen "
+                f"reference={path} holds features of an extractor with {key} `{wanted['extractor'][key]}`, the chosen "
                 f"one has `{value}`. Build the statistics again by python -m isd_image.reference."
             )
-    features = torch.from_numpy(arrays["features"]) if "features" in arrays else None
-    gaussian = Gaussian(mean.double(), covariance.double(), about["n"])
-    return Reference(gaussian, features, about["source"], about["extractor"], about["accuracy"])
+    gaussian = Gaussian(mean.double(), covariance.double(), wanted["n"])
+    _check(path, gaussian, features)
+    return Reference(gaussian, features, wanted["source"], wanted["extractor"], wanted["accuracy"])
+
+
+def _published(path: Path) -> dict[str, Any]:
+    """The description of ADM's files: Inception statistics without one."""
+    extractor = {"name": "inception-v3", "weights": "unknown", "resize": "unknown"}
+    source = {"file": path.name, "sha256": files.sha256(path)}
+    return {"source": source, "extractor": extractor, "n": 0, "accuracy": None}
+
+
+def _check(path: Path, gaussian: Gaussian, features: Tensor | None) -> None:
+    mean, covariance = gaussian.mean, gaussian.covariance
+    size = len(mean) if mean.ndim == 1 else 0
+    problem = None
+    if not size or covariance.shape != (size, size):
+        problem = f"mu has the shape {list(mean.shape)} and sigma {list(covariance.shape)}; expected [D] and [D, D]"
+    elif features is not None and features.shape[1:] != (size,):
+        problem = f"features have the shape {list(features.shape)}; expected [k, {size}]"
+    elif not all(bool(torch.isfinite(x).all()) for x in (mean, covariance, *([] if features is None else [features]))):
+        problem = "some numbers are NaN or infinite"
+    elif bool((covariance.diagonal() < 0).any()) or not torch.allclose(covariance, covariance.T, rtol=1e-4, atol=1e-6):
+        problem = "sigma is no covariance (it has to be symmetric, with a diagonal that is nowhere negative)"
+    if problem is not None:
+        raise InputError(f"reference={path} cannot be used: {problem}. Build or download it again.")
 
 
 def of_split(data: ImageData, name: str, extractor: Extractor) -> Reference:
     """The statistics of a data source's own pixels, drawn without augmentation."""
-    images, labels = [], []
+    sums, keep = Sums(), torch.from_numpy(chosen(len(data)))
     for indices in torch.arange(len(data)).split(BATCH):
         batch = data.batch(indices)
         pixels = data.pixels(batch)
         if pixels is None:
             raise InputError("A cache of latents has no pixels: give reference= a folder of images or an npz.")
-        images.append(pixels)
-        labels.append(batch["label"])
-    source = {"split": name, "images": len(data)}
-    return _reference(torch.cat(images), torch.cat(labels), data.classes, source, extractor)
+        labels = batch["label"] if data.classes and data.classes == extractor.classes else None
+        sums.add(extractor(pixels), keep[indices], labels)
+    return Reference.of(sums, {"split": name, "images": len(data)}, extractor)
 
 
-def of_folder(path: str, size: int, channels: int, extractor: Extractor) -> Reference:
-    """The statistics of the images at `path` (see `isd_image.data.raw`), cropped to size x size."""
-    raw = open_images(path)
-    features, logits = [], []
-    with Progress(len(raw), "reference", "image") as bar:
-        for start in range(0, len(raw), BATCH):
-            part = range(start, min(start + BATCH, len(raw)))
-            feature, logit = extractor(torch.stack([raw.pixels(i, size, channels) for i in part]))
-            features.append(feature)
-            logits.append(logit)
-            bar.update(len(part))
-    source = {"images": Path(path).name, "count": len(raw), "sha256": raw.digest(), "crop": CROP, "size": size}
-    labels = torch.tensor([raw.label(i) for i in range(len(raw))])
-    known = [logit for logit in logits if logit is not None]
-    return _finish(torch.cat(features), torch.cat(known) if known else None, labels, raw.classes, source, extractor)
-
-
-def _reference(images: Tensor, labels: Tensor, classes: int, source: dict[str, Any], extractor: Extractor) -> Reference:
-    features, logits = extract(extractor, images)
-    return _finish(features, logits, labels, classes, source, extractor)
-
-
-def _finish(
-    features: Tensor, logits: Tensor | None, labels: Tensor, classes: int, source: dict[str, Any], extractor: Extractor
-) -> Reference:
-    order = seeds.numpy_rng(0, "reference features").permutation(len(features))[:KEPT]
-    accuracy = None
-    if logits is not None and classes == extractor.classes:
-        accuracy = float((logits.argmax(1) == labels).double().mean())
-    kept = features[torch.from_numpy(np.sort(order))]
-    return Reference(Gaussian.of(features), kept, source, describe(extractor), accuracy)
-
-
-def extract(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Features [N, D] and logits [N, K] of bytes [N, C, H, W], in batches."""
-    parts = [extractor(part) for part in images.split(BATCH)]
-    logits = [part[1] for part in parts if part[1] is not None]
-    return torch.cat([part[0] for part in parts]), torch.cat(logits) if logits else None
+def of_images(wanted: Images, extractor: Extractor) -> Reference:
+    """The statistics of raw images, in this process."""
+    raw, sums = measure(wanted, extractor)
+    return Reference.of(sums, wanted.described(raw, len(sums.bad)), extractor)

@@ -20,9 +20,10 @@ from isd_core.training.run import train
 from isd_core.training.trainer import DivergedError
 from isd_image.build import KIND, build_model, load_generator
 from isd_image.generate import to_bytes
-from isd_image.metrics.distances import Gaussian, frechet
+from isd_image.metrics.distances import frechet
 from isd_image.metrics.extractors import Extractor
-from isd_image.metrics.reference import Reference, extract, of_split
+from isd_image.metrics.moments import Moments
+from isd_image.metrics.reference import Reference, of_split
 from scripts.experiments import metrics
 
 BATCH = 100
@@ -108,14 +109,18 @@ class Meter:
         generator = load_generator(place, "ema", "auto", cfg_scale=cfg_scale)
         classes = max(1, self.config["data"]["classes"])
         labels = torch.arange(self.count) % classes
-        parts = []
+        moments, hits = Moments(), 0
         for chunk in torch.arange(self.count).split(BATCH):
             images = generator(0, chunk.tolist(), labels[chunk].tolist(), nfe)
-            parts.append(torch.from_numpy(to_bytes(images)).permute(0, 3, 1, 2))
-        features, logits = extract(self.extractor, torch.cat(parts))
-        result = {"frechet": metrics.finite(frechet(Gaussian.of(features), self.reference.gaussian)), "accuracy": None}
-        if logits is not None and self.extractor.classes == classes:
-            result["accuracy"] = float((logits.argmax(1) == labels).double().mean())
+            if not bool(torch.isfinite(images).all()):
+                return {"frechet": None, "accuracy": None}
+            found = self.extractor(torch.from_numpy(to_bytes(images)).permute(0, 3, 1, 2))
+            moments.add(found.features)
+            hits += 0 if found.logits is None else int((found.logits.argmax(1) == labels[chunk]).sum())
+        distance = metrics.finite(frechet(moments.gaussian(), self.reference.gaussian))
+        result: dict[str, float | None] = {"frechet": distance, "accuracy": None}
+        if found.logits is not None and self.extractor.classes == classes:
+            result["accuracy"] = hits / self.count
         return result
 
 

@@ -1,6 +1,7 @@
 """The latent cache: what it holds, how it resumes, what it refuses, and training from it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from isd_image.data.crop import centre_crop, to_tensor
 from isd_image.data.decode import decode
 from isd_image.data.raw import open_images
 from isd_image.metrics.extractors import Pixels
-from isd_image.metrics.reference import of_folder, of_split
+from isd_image.metrics.reference import of_images, of_split
+from isd_image.metrics.streaming import Images
 
 PIXELS = ["codec=identity", "size=16", "shard_size=2", "batch_size=2", "device=cpu"]
 
@@ -82,7 +84,7 @@ def test_a_cache_of_bytes_is_a_reference_and_one_of_latents_is_not(build, tree, 
     build(tree, tmp_path / "latents")
     extractor = Pixels(None, 1000)
     made = of_split(opened(tmp_path / "bytes"), "train", extractor)
-    expected = of_folder(str(tree), 16, 3, extractor)
+    expected = of_images(Images(str(tree), 16, 3), extractor)
     torch.testing.assert_close(made.gaussian.mean, expected.gaussian.mean)
     with pytest.raises(InputError, match="no pixels"):
         of_split(opened(tmp_path / "latents"), "train", extractor)
@@ -229,8 +231,22 @@ def test_a_codec_of_other_weights_than_the_caches_is_refused(build, call, tree, 
     monkeypatch.setattr("isd_image.codecs.Identity.weights", "something else")
     data = ["data=imagenet32", "data.size=16", "data.classes=3", f"data.source.root={tmp_path / 'c'}"]
     assert call(train, "image_train", *data, *SMALL, f"run_dir={tmp_path / 'run'}") == 2
-    assert "encoded by weights with the hash none" in capsys.readouterr().err
+    assert "encoded by the codec `identity` with weights none" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_resumed_on_another_cache_but_on_a_moved_one(build, call, tree, tmp_path, picture, capsys):
+    build(tree, tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "moved")
+    picture(77).save(tree / "class_0" / "0.png")
+    build(tree, tmp_path / "b")
+    words = ["data=imagenet32", "data.size=16", "data.classes=3", *SMALL, "grids=null", f"run_dir={tmp_path / 'run'}"]
+    words += ["trainer.device=cpu"]
+    assert call(train, "image_train", *words, f"data.source.root={tmp_path / 'a'}") == 0
+    assert call(train, "image_train", *words, f"data.source.root={tmp_path / 'moved'}", "trainer.steps=3") == 0
+    capsys.readouterr()
+    assert call(train, "image_train", *words, f"data.source.root={tmp_path / 'b'}", "trainer.steps=4") == 2
+    assert "was trained on other data: there content.data.sha256 is" in capsys.readouterr().err
 
 
 def test_training_from_a_cache(build, call, tree, tmp_path):

@@ -1,10 +1,12 @@
 """The sampling and evaluation commands: files, processes, numbers with their protocol, bad input."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from isd_core.support import files
 from isd_core.training import checkpoint
@@ -47,7 +49,7 @@ def test_a_folder_has_one_png_a_sample_and_says_what_they_are(draw, tmp_path):
     images = np.load(tmp_path / "s.npz")["arr_0"]
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "s" / "000007.png")), images[7, :, :, 0])
     about = json.loads((tmp_path / "s" / "samples.json").read_text())
-    assert (about["count"], about["nfe"], about["labels"]) == (12, 1, "classes [3, 4] in turn")
+    assert (about["samples"]["count"], about["nfe"], about["samples"]["labels"]) == (12, 1, "classes [3, 4] in turn")
 
 
 def test_samples_do_not_depend_on_the_number_of_processes(draw, tmp_path):
@@ -100,15 +102,113 @@ def test_the_seed_and_the_weights_are_no_part_of_the_protocol(measure, run_dir, 
     assert a["generator"]["sha256"] != b["generator"]["sha256"]
 
 
-def test_samples_on_disk_give_the_numbers_of_the_checkpoint(measure, draw, run_dir, tmp_path):
-    draw(tmp_path / "s.npz", "count=30", "batch_size=100")
-    assert measure(f"checkpoint={run_dir}", "nfe=[1]", "count=30", f"out={tmp_path / 'a.json'}") == 0
+def test_samples_drawn_at_once_from_npz_and_from_png_have_one_protocol(measure, draw, run_dir, tmp_path):
+    """The bytes of a file are no part of the protocol; the codec that decoded them is."""
     stats = tmp_path / "stats.npz"
     save_digits_reference(stats)
-    assert measure(f"samples={tmp_path / 's.npz'}", f"reference={stats}", f"out={tmp_path / 'b.json'}") == 0
-    drawn, read = (json.loads((tmp_path / name).read_text())["nfe"] for name in ("a.json", "b.json"))
-    assert read["given"]["frechet[pixels]"] == pytest.approx(drawn["1"]["frechet[pixels]"], rel=1e-9)
-    assert read["given"]["accuracy"] == drawn["1"]["accuracy"]
+    assert draw(tmp_path / "s.npz", "count=30", "batch_size=100") == 0
+    assert draw(tmp_path / "s", "count=30", "batch_size=100") == 0
+    ways = {"drawn": [f"checkpoint={run_dir}", "nfe=[1]", "count=30"]}
+    ways |= {name: [f"samples={tmp_path / name}"] for name in ("s.npz", "s")}
+    reports = []
+    for name, words in ways.items():
+        out = tmp_path / f"{name}.json"
+        assert measure(*words, f"reference={stats}", f"out={out}") == 0
+        reports.append(json.loads(out.read_text()))
+    numbers = [next(iter(report["nfe"].values())) for report in reports]
+    assert numbers[1] == pytest.approx(numbers[0], rel=1e-9)
+    assert numbers[2] == pytest.approx(numbers[0], rel=1e-9)
+    assert "accuracy" in numbers[0]
+    assert len({report["protocol_sha256"] for report in reports}) == 1
+    assert reports[0]["protocol"]["samples"]["codec"]["weights"] == "none"
+    assert reports[0]["generator"] == reports[1]["generator"] == reports[2]["generator"]
+    assert reports[1]["given"]["sha256"] == files.sha256(tmp_path / "s.npz")
+
+
+def test_samples_of_a_stranger_have_a_protocol_of_their_own(measure, draw, tmp_path):
+    stats = tmp_path / "stats.npz"
+    save_digits_reference(stats)
+    assert draw(tmp_path / "ours.npz", "count=30") == 0
+    images = np.load(tmp_path / "ours.npz")["arr_0"]
+    np.savez(tmp_path / "theirs.npz", arr_0=images)
+    hashes = []
+    for name in ("ours", "theirs"):
+        words = [f"samples={tmp_path / name}.npz", f"reference={stats}", f"out={tmp_path / name}.json"]
+        assert measure(*words) == 0
+        hashes.append(json.loads((tmp_path / f"{name}.json").read_text())["protocol_sha256"])
+    assert hashes[0] != hashes[1]
+
+
+def test_unreadable_samples_count_against_a_share(measure, draw, tmp_path, capsys):
+    stats = tmp_path / "stats.npz"
+    save_digits_reference(stats)
+    assert draw(tmp_path / "s", "count=20") == 0
+    (tmp_path / "s" / "000004.png").write_bytes(b"no picture")
+    words = [f"samples={tmp_path / 's'}", f"reference={stats}", f"out={tmp_path / 'e.json'}"]
+    assert measure(*words) == 2
+    assert "bad file 000004.png" in capsys.readouterr().err
+    assert measure(*words, "max_bad=0.1") == 0
+    report = json.loads((tmp_path / "e.json").read_text())
+    assert report["protocol"]["samples"]["count"] == 19
+    assert report["given"]["unreadable"][0].startswith("000004.png")
+
+
+@pytest.fixture
+def damaged(run_dir, tmp_path):
+    """damaged(change): a copy of the run whose EMA weights went through `change`, with a hash that fits."""
+
+    def make(change):
+        copy = tmp_path / "copy"
+        shutil.copytree(checkpoint.find(run_dir), copy)
+        state = load_file(copy / "ema.safetensors")
+        change(state)
+        save_file(state, copy / "ema.safetensors")
+        meta = json.loads((copy / "meta.json").read_text())
+        meta["sha256"]["ema.safetensors"] = files.sha256(copy / "ema.safetensors")
+        (copy / "meta.json").write_text(json.dumps(meta))
+        return copy
+
+    return make
+
+
+def test_weights_that_are_nan_give_no_pictures_and_no_numbers(damaged, measure, call, tmp_path, capsys):
+    folder = damaged(lambda state: next(iter(state.values())).flatten()[:1].fill_(float("nan")))
+    assert measure(f"checkpoint={folder}", "nfe=[1]", "count=10") == 2
+    assert "NaN or infinity" in capsys.readouterr().err
+    assert call(sample, "image_sample", f"checkpoint={folder}", f"out={tmp_path / 'x.png'}", "device=cpu") == 2
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_samples_that_are_not_finite_are_an_error(damaged, measure, capsys):
+    folder = damaged(lambda state: [value.fill_(1e30) for key, value in state.items() if key.startswith("net")])
+    assert measure(f"checkpoint={folder}", "nfe=[1]", "count=10") == 2
+    assert "10 of 10 samples are NaN or infinite" in capsys.readouterr().err
+
+
+def test_a_codec_of_other_weights_does_not_decode_a_run(run_dir, measure, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("isd_image.codecs.Identity.weights", "something else")
+    assert measure(f"checkpoint={run_dir}", "nfe=[1]", "count=10") == 2
+    assert "encoded by the codec `identity` with weights none" in capsys.readouterr().err
+
+
+def test_a_run_of_an_unknown_codec_says_what_decoded_it(damaged, measure, tmp_path):
+    folder = damaged(lambda state: None)
+    meta = json.loads((folder / "meta.json").read_text())
+    del meta["config"]["content"]
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert measure(f"checkpoint={folder}", "nfe=[1]", "count=10", f"out={tmp_path / 'e.json'}") == 0
+    assert json.loads((tmp_path / "e.json").read_text())["generator"]["codec"]["name"] == "identity"
+
+
+def test_no_class_is_no_label_of_a_network_that_never_saw_it(call, draw, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert (
+        call(train, "image_train", f"run_dir={folder}", "trainer.steps=1", "guidance=none", "grids=null", *SMALL) == 0
+    )
+    words = [f"checkpoint={folder}", f"out={tmp_path / 's.png'}", "device=cpu"]
+    assert call(sample, "image_sample", *words, "labels=[10]") == 2
+    assert "label 10 means no class, which this network never saw" in capsys.readouterr().err
+    assert draw(tmp_path / "t.png", "labels=[10]", "count=2") == 0
 
 
 def save_digits_reference(path):
@@ -176,8 +276,8 @@ def an_npz_of_larger_images(folder):
 
 
 BAD_SAMPLES = {
-    no_png: "holds no PNGs",
-    a_damaged_png: "0.png cannot be read",
+    no_png: "is no folder and no .npz",
+    a_damaged_png: "bad file 0.png",
     pngs_of_two_sizes: "expected one shape",
     an_npz_of_something_else: "no npz of samples",
     an_npz_of_floats: "expected bytes",

@@ -7,7 +7,8 @@ import torch
 from isd_core.support.errors import InputError
 from isd_image.data import LabelledImages
 from isd_image.metrics.extractors import CifarResNet, DigitPixels, Inception, Pixels, ResNet, digest
-from isd_image.metrics.reference import load_reference, of_folder, of_split
+from isd_image.metrics.reference import load_reference, of_images, of_split
+from isd_image.metrics.streaming import Images
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def images():
 
 
 def test_pixels_are_in_range(images):
-    features, logits = Pixels(None, 100)(images)
+    features, logits, _ = Pixels(None, 100)(images)
     assert features.shape == (12, 48)
     assert features.abs().max() <= 1
     assert logits is None
@@ -24,7 +25,7 @@ def test_pixels_are_in_range(images):
 
 def test_pixels_averaged_over_cells(images):
     extractor = Pixels(2, 100)
-    features, _ = extractor(images)
+    features = extractor(images).features
     assert extractor.name == "pixels2"
     assert features[0, 0] == pytest.approx(float(images[0, 0, :2, :2].float().mean() / 127.5 - 1), abs=1e-6)
 
@@ -65,7 +66,7 @@ def resnet_file(tmp_path):
 
 def test_a_cifar_resnet(resnet_file):
     extractor = CifarResNet(20, str(resnet_file))
-    features, logits = extractor(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    features, logits, _ = extractor(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
     assert (features.shape, logits.shape, extractor.name) == ((2, 64), (2, 10), "resnet20-cifar10")
     assert sum(p.numel() for p in ResNet(3).parameters()) == 269_722  # the published 0.27M (1512.03385, section 4.2)
 
@@ -83,7 +84,7 @@ def test_weights_of_another_depth_are_refused(resnet_file):
 
 def test_statistics_survive_their_file(tree, tmp_path):
     extractor = Pixels(None, 1000)
-    made = of_folder(str(tree), 8, 3, extractor)
+    made = of_images(Images(str(tree), 8, 3), extractor)
     made.save(tmp_path / "stats.npz")
     loaded = load_reference(tmp_path / "stats.npz", extractor)
     assert torch.equal(loaded.gaussian.mean, made.gaussian.mean)
@@ -92,7 +93,7 @@ def test_statistics_survive_their_file(tree, tmp_path):
 
 
 def test_statistics_of_another_extractor_are_refused(tree, tmp_path):
-    of_folder(str(tree), 8, 3, Pixels(None, 1000)).save(tmp_path / "stats.npz")
+    of_images(Images(str(tree), 8, 3), Pixels(None, 1000)).save(tmp_path / "stats.npz")
     other = Pixels(None, 1000)
     other.name = "other"
     with pytest.raises(InputError, match="an extractor with name `pixels`"):
@@ -100,7 +101,7 @@ def test_statistics_of_another_extractor_are_refused(tree, tmp_path):
 
 
 def test_statistics_of_other_weights_are_refused(tree, tmp_path):
-    of_folder(str(tree), 8, 3, Pixels(None, 1000)).save(tmp_path / "stats.npz")
+    of_images(Images(str(tree), 8, 3), Pixels(None, 1000)).save(tmp_path / "stats.npz")
     other = Pixels(None, 1000)
     other.weights = "something else"
     with pytest.raises(InputError, match="an extractor with weights `none`"):
@@ -110,7 +111,7 @@ def test_statistics_of_other_weights_are_refused(tree, tmp_path):
 def test_an_unreadable_image_of_a_reference_is_named(tree):
     (tree / "class_1" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"bad file class_1/broken\.png"):
-        of_folder(str(tree), 8, 3, Pixels(None, 1000))
+        of_images(Images(str(tree), 8, 3), Pixels(None, 1000))
 
 
 def test_published_statistics_count_as_inceptions(tmp_path):

@@ -82,8 +82,11 @@ def accepted(weights, monkeypatch):
 def test_the_extractor_is_torch_fidelitys_network(accepted):
     place, network = accepted
     images = torch.randint(0, 256, (2, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    features, logits = Inception(str(place), "cpu")(images)
+    features, logits, spatial = Inception(str(place), "cpu")(images)
+    maps = []
+    network.Mixed_6d.branch1x1.register_forward_hook(lambda module, given, out: maps.append(out))
     expected = network(images)
+    torch.testing.assert_close(spatial, maps[0].permute(0, 2, 3, 1)[..., :7].reshape(2, 2023))
     torch.testing.assert_close((features, logits), tuple(expected))
     assert (features.shape, logits.shape) == ((2, 2048), (2, 1008))
     assert features.std() > 0
@@ -94,6 +97,15 @@ def test_fid_and_its_companions_of_a_set_of_samples(accepted, call, tree, tmp_pa
     source = f"extractor.source={accepted[0]}"
     made = [f"images={tree}", f"out={tmp_path / 'r.npz'}", "size=16", source]
     assert call(reference, "image_reference", *made) == 0
+    with np.load(tmp_path / "r.npz") as file:  # all that ADM's evaluator reads
+        shapes = {key: file[key].shape for key in ("mu", "sigma", "mu_s", "sigma_s", "arr_0")}
+    assert shapes == {
+        "mu": (2048,),
+        "sigma": (2048, 2048),
+        "mu_s": (2023,),
+        "sigma_s": (2023, 2023),
+        "arr_0": (9, 16, 16, 3),
+    }
     images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
     np.savez(tmp_path / "s.npz", arr_0=images)
     words = [f"samples={tmp_path / 's.npz'}", f"reference={tmp_path / 'r.npz'}", "extractor=inception", source]
