@@ -41,7 +41,7 @@ class HuggingFace:
         try:
             import huggingface_hub
         except ImportError as error:
-            raise InputError("The download needs the package huggingface_hub: pip install huggingface_hub.") from error
+            raise InputError(f"The download needs the extra [hub] ({error}): pip install 'isd-flow[hub]'.") from error
         self._hub: Any = huggingface_hub
 
     def sha256(self, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,8 @@ def environment(env_args: dict[str, Any] | None) -> str:
     )
 
 
-def report(described: Description) -> str:
-    """The lines that the command prints."""
+def report(described: Description, found: Sequence[str]) -> str:
+    """The lines that the command prints, with the problems found."""
     lengths = described.lengths
     lines = [
         f"{described.path}: {described.kind}",
@@ -98,15 +98,20 @@ def report(described: Description) -> str:
         "  filter keys: " + (", ".join(f"{key} ({len(names)})" for key, names in described.masks.items()) or "none"),
     ]
     lines += [f"  task={name}: {'no: ' + missing if missing else 'fits'}" for name, missing in fits(described)]
-    found = problems(described)
     lines += [f"  problem: {text}" for text in found] or ["  problems: none"]
     return "\n".join(lines)
 
 
 @command("data_inspect", positional="data")
-def main(cfg: DictConfig) -> None:
-    """Prints what a file of demonstrations holds, which tasks it fits, and what is wrong with it. Reads all of it."""
-    print(report(describe(Path(str(cfg.data)), cfg.external)))
+def main(cfg: DictConfig) -> int:
+    """Prints what a file of demonstrations holds, which tasks it fits, and what is wrong with it. Reads all of it.
+
+    The exit code is 2 where something is wrong.
+    """
+    described = describe(Path(str(cfg.data)), cfg.external)
+    found = problems(described)
+    print(report(described, found))
+    return 2 if found else 0
 
 
 if __name__ == "__main__":

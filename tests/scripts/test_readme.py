@@ -1,14 +1,22 @@
 """Every command in the documents is one that exists and takes its arguments."""
 
+import ast
 import re
 import shlex
+import sys
 import tomllib
+from functools import cache
 from importlib import import_module
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from isd_core.support.cli import compose_config
+from isd_core.support import cli
+from scripts.setup.environment import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,16 +32,25 @@ def commands():
                     yield pytest.param(line, id=f"{document.name}: {line[:60]}")
 
 
-def check_module(module, overrides):
-    """A module of ours is a hydra command; its config must take the overrides."""
+def check_module(module, words):
+    """A module of ours is a hydra command; it answers --help, and its config takes the words."""
     if module == "pytest":
         return
-    source = Path(import_module(module).__file__).read_text()
-    config = re.search(r'@command\("(\w+)"(?:, positional="(\w+)")?\)', source)
+    config = re.search(r'@command\("(\w+)"(?:, positional="(\w+)")?\)', file_of(module).read_text())
     assert config, f"{module} is no command"
-    if config[2] and "=" not in overrides[0]:
-        overrides = [f"{config[2]}={overrides[0]}", *overrides[1:]]
-    compose_config(config[1], overrides)
+    assert cli.run(import_module(runnable(module)).main.__wrapped__, config[1], ["--help", *words], config[2]) == 0
+    assert cli.run(lambda config: 0, config[1], words, config[2]) == 0
+
+
+def runnable(module):
+    """The module that `python -m module` runs."""
+    package = find_spec(module).submodule_search_locations
+    return f"{module}.__main__" if package else module
+
+
+def file_of(module):
+    """The source that `python -m module` runs."""
+    return Path(find_spec(runnable(module)).origin)
 
 
 def check_script(script, flags):
@@ -74,6 +91,88 @@ def test_documented_commands_exist(line):
             pass
         case _:
             pytest.fail(f"no test knows how to check: {line}")
+
+
+# -- the environment that a command needs -----------------------------------------------------------------------------
+
+HOUSE = ("isd_core", "isd_policy", "isd_image", "envs")
+CHOSEN = {"data=digits": "image", "task=pusht": "pusht", "logger=wandb": "wandb", "runner=ray": "ray"}
+"""Extras of what words choose, imported when it is built."""
+
+
+def distributions(requirements):
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
+
+
+def imports(file, top_level):
+    """The modules that a file names in its import statements: all of them, or those outside functions."""
+    tree = ast.parse(file.read_text())
+    inside = {node for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)} - {tree}
+    for node in ast.walk(tree):
+        if not top_level or node not in inside:
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.module
+
+
+@cache
+def imported(file, top_level=True):
+    """The foreign packages that running a file imports; those that it imports itself in a function only on request."""
+    found, todo, seen = set(), [(file, top_level)], set()
+    while todo:
+        file, top_level = todo.pop()
+        seen.add(file)
+        for name in imports(file, top_level):
+            if name.partition(".")[0] not in HOUSE:
+                found.add(name.partition(".")[0])
+            elif (origin := Path(find_spec(name).origin)) not in seen:
+                todo.append((origin, True))
+    return found
+
+
+def extras_of(module, words):
+    """The extras that a command needs, beyond what the README's environment has."""
+    installed = distributions(PROJECT["dependencies"])
+    installed = installed.union(*(distributions(PROJECT["optional-dependencies"][extra]) for extra in EXTRAS["demo"]))
+    found = {CHOSEN[word] for word in words if word in CHOSEN}
+    for package in imported(file_of(module), top_level=False) - sys.stdlib_module_names:
+        names = {canonicalize_name(name) for name in packages_distributions()[package]}
+        found |= {
+            extra
+            for extra, requirements in PROJECT["optional-dependencies"].items()
+            if extra != "dev" and not names & installed and names & distributions(requirements)
+        }
+    return found
+
+
+def sections():
+    """(document, text) of every part of a document below a heading."""
+    for document in DOCUMENTS:
+        for number, part in enumerate(re.split(r"\n(?=#+ )", document.read_text())):
+            yield pytest.param(document, part, id=f"{document.name}-{number}")
+
+
+@pytest.mark.parametrize("document, text", list(sections()))
+def test_an_extra_that_a_command_needs_is_named_beside_it(document, text):
+    """In the README in the same section, elsewhere in the same document."""
+    named = text if document.name == "README.md" else document.read_text()
+    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if "-m" in words and (module := words[words.index("-m") + 1]).startswith(HOUSE):
+                missing = {extra for extra in extras_of(module, words) if f"`{extra}`" not in named}
+                assert not missing, f"{line}: needs the extras {missing}"
+
+
+def test_the_download_needs_an_extra_and_the_training_does_not():
+    """The check above sees what it is for."""
+    assert extras_of("isd_policy.data.download", []) == {"hub"}
+    assert extras_of("isd_policy.train", []) == set()
+    assert extras_of("isd_image.sample", []) == set()
+
+
+# -- Python and links -------------------------------------------------------------------------------------------------
 
 
 def python_blocks():

@@ -34,7 +34,7 @@ def test_every_problem_is_named(demo_file, capsys):
         del file["data/demo_2/obs/object"]
         del file["data"].attrs["env_args"]
     code, printed = inspected(demo_file, capsys)
-    assert code == 0
+    assert code == 2
     problems = [line for line in printed.out.splitlines() if "problem:" in line]
     assert any("data/demo_1/actions holds nan at step 3" in line for line in problems)
     assert any("env_args" in line for line in problems)
