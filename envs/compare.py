@@ -13,23 +13,30 @@ from isd_core.support import files
 from isd_core.support.cli import command
 from isd_core.support.errors import InputError
 
+Run = tuple[str, Mapping[str, Any], str]
+"""Where a result comes from, for messages; the content of its file; the number of network evaluations."""
+
 
 def compare(first: Path, second: Path, nfe: tuple[str, str], confidence: float = 0.95) -> Comparison:
     """The exact McNemar test on two runs of two result files (which may be the same file).
 
     Raises `InputError` where a file is no result, a run is absent, or the starts are not the same.
     """
-    contents = [files.read_json(path) for path in (first, second)]
-    outcomes = [
-        _outcomes(path, content, run) for path, content, run in zip((first, second), contents, nfe, strict=True)
-    ]
-    shared = sorted(set(outcomes[0]) & set(outcomes[1]))
-    if not shared or any(contents[0]["starts"][i] != contents[1]["starts"][i] for i in shared):
-        raise InputError(f"{first} and {second} were not made from the same starts: evaluate both with the same seed.")
-    return mcnemar([outcomes[0][i] for i in shared], [outcomes[1][i] for i in shared], confidence)
+    runs = [(str(path), files.read_json(path), run) for path, run in zip((first, second), nfe, strict=True)]
+    return compared(runs[0], runs[1], confidence)
 
 
-def _outcomes(path: Path, content: Mapping[str, Any], nfe: str) -> dict[int, bool]:
+def compared(first: Run, second: Run, confidence: float = 0.95) -> Comparison:
+    """The same on results that are read already."""
+    (name, content, _), (other, others, _) = first, second
+    outcomes, further = _outcomes(*first), _outcomes(*second)
+    shared = sorted(set(outcomes) & set(further))
+    if not shared or any(content["starts"][i] != others["starts"][i] for i in shared):
+        raise InputError(f"{name} and {other} were not made from the same starts: evaluate both with the same seed.")
+    return mcnemar([outcomes[i] for i in shared], [further[i] for i in shared], confidence)
+
+
+def _outcomes(path: str, content: Mapping[str, Any], nfe: str) -> dict[int, bool]:
     try:
         runs = content["results"]
         return {int(episode["index"]): bool(episode["success"]) for episode in runs[nfe]["episodes"]}

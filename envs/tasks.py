@@ -112,6 +112,11 @@ def task_named(name: str) -> Task:
         raise InputError(f"There is no task called {name!r}; known tasks: {', '.join(TASKS)}.") from None
 
 
+def task_of_data(env_name: str) -> Task | None:
+    """The task whose environment data files call `env_name`, e.g. `PickPlaceCan` -> can; None for another's."""
+    return next((task for task in TASKS.values() if task.data_name == env_name), None)
+
+
 def robosuite_task(name: str) -> RobosuiteTask:
     """The task, which must be one of robosuite's."""
     task = task_named(name)

@@ -51,10 +51,8 @@ class Sampled:
             self.labels.append(labels)
 
 
-@command("image_evaluate")
-def main(cfg: DictConfig) -> None:
-    """Draws samples at each number of evaluations (NFE), or reads some, and compares them with real images."""
-    config = resolved(cfg)
+def evaluate_from(config: dict[str, Any]) -> dict[str, Any]:
+    """The numbers that a resolved config of image_evaluate asks for, with their protocol; written to `out` if given."""
     extractor: Extractor = build("extractor", config["extractor"])
     if config["samples"] is None:
         saved = open_checkpoint(config["checkpoint"]).config
@@ -75,9 +73,18 @@ def main(cfg: DictConfig) -> None:
     results = {name: _measure(values, reference, extractor) for name, values in sets.items()}
     floor = _floor(config, saved, extractor, reference)
     report = {"nfe": results, "real": floor, "protocol": protocol, "protocol_sha256": digest(protocol), **origin}
-    _print(report, config["samples"] or config["checkpoint"])
     if config["out"] is not None:
         files.write_json(config["out"], report | checkpoint.provenance())
+    return report
+
+
+@command("image_evaluate")
+def main(cfg: DictConfig) -> None:
+    """Draws samples at each number of evaluations (NFE), or reads some, and compares them with real images."""
+    config = resolved(cfg)
+    report = evaluate_from(config)
+    _print(report, config["samples"] or config["checkpoint"])
+    if config["out"] is not None:
         print(f"Written: {config['out']}")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.history import ObservationHistory
+from isd_core.training.checkpoint import Checkpoint
 from isd_policy.horizons import Horizons
 from isd_policy.observations import ObservationSchema
 
@@ -45,6 +46,8 @@ class PolicyBackend(ABC):
     horizons: Horizons
     nfe: int
     initial_noise: str
+    source: Checkpoint | None = None
+    """What it was loaded from."""
 
     @property
     @abstractmethod

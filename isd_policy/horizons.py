@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Size
-from isd_policy.validation import check_whole
+from isd_core.support.registry import structured
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,6 @@ class Horizons:
     execution: Size = 8
 
     def __post_init__(self) -> None:
-        check_whole(vars(self), "observation", "prediction", "execution")
         if self.observation - 1 + self.execution > self.prediction:
             raise InputError(
                 f"horizons.execution={self.execution} reaches beyond the prediction: with {self.observation} "
@@ -33,3 +34,9 @@ class Horizons:
     def ahead(self) -> slice:
         """The part of a prediction from the newest observation on; its first Ta actions are executed."""
         return slice(self.observation - 1, self.prediction)
+
+
+def horizons_of(config: Mapping[str, Any]) -> Horizons:
+    """The horizons of a resolved config."""
+    horizons: Horizons = structured(Horizons, config["horizons"], where="horizons")
+    return horizons

@@ -31,7 +31,9 @@ def load_saved(saved: checkpoint.Checkpoint, weights: str | None = None, device:
     if isinstance(saved, export_folder.Export):
         if device != "cpu":
             raise InputError(f"{saved.path} is an export for the processor; device={device} needs a bundle.")
-        return OnnxPolicy.open(saved)
+        policy: PolicyBackend = OnnxPolicy.open(saved)
+        policy.source = saved
+        return policy
     return load_policy(saved, weights, device)
 
 
@@ -57,4 +59,5 @@ def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device
     except RuntimeError as error:
         raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
     policy.use(saved.meta.get("nfe"), saved.meta.get("initial_noise"))
+    policy.source = saved
     return policy.to(device).eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,20 @@ class Policy(Trainable, PolicyBackend):
         """
         chunk = (sampler or self.sampler)(self.net, noise, nfe, self.condition(obs))
         return self.actions.decode(self.normaliser.action.inverse(chunk[:, self.horizons.ahead].clamp(-1, 1)))
+
+    def save(self, path: str | Path, *, nfe: int | None = None, licence: str | None = None) -> Path:
+        """Writes the policy as a bundle, one folder that `isd_policy.load` opens anywhere, and returns its path.
+
+        nfe: network calls of an action unless the caller asks for others (None: the policy's own). licence: of the
+        training data. Raises `InputError` when there is something at `path`, and for a policy that was not loaded from
+        a run or checkpoint.
+        """
+        from isd_policy.deploy.bundle.packing import pack  # knows environments, which a policy does not
+
+        if self.source is None:
+            raise InputError("This policy was not loaded from a run or checkpoint: there is nothing to pack.")
+        pack(self.source, path, nfe=self.nfe if nfe is None else nfe, initial_noise=self.initial_noise, licence=licence)
+        return Path(path)
 
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
         obs = {key: self._tensor(value) for key, value in inputs.obs.items()}

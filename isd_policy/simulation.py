@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
 
 from envs.spec import Spec, observation_shapes, spec_of_data
@@ -48,18 +48,21 @@ class Simulation:
         }
 
 
-def open_simulation(config: Mapping[str, Any]) -> Simulation:
+def open_simulation(
+    config: Mapping[str, Any], policy: PolicyBackend | None = None, factory: Callable[[], Any] | None = None
+) -> Simulation:
     """The bundle or checkpoint of a command's config (checkpoint, weights, sampler, device, threads, env, max_steps[,
-    task]).
+    task]), or a copy of `policy` with the settings of the config.
 
-    The environment is the one that the policy's demonstrations name. Raises `InputError` when the checkpoint is not
-    one of the task.
+    The environment is the one that the policy's demonstrations name, or the gymnasium environment of `factory`. Raises
+    `InputError` when the policy is not one of the task.
     """
     check_whole(config, *(field for field in ("threads", "max_steps") if config[field] is not None))
-    saved = open_saved(config["checkpoint"])
-    if config["threads"] is not None:
-        torch.set_num_threads(config["threads"])
-    policy = load_saved(saved, config["weights"], str(pick_device(config["device"])))
+    if policy is None:
+        saved = open_saved(config["checkpoint"])
+        policy = load_saved(saved, config["weights"], str(pick_device(config["device"])))
+    else:
+        saved, policy = source_of(policy), copy.copy(policy)  # the caller's keeps its sampler
     sample_by(policy, saved.config, config["sampler"])
     _guide(policy, saved.config, config["cfg_scale"], config["inputs"])
     trained = saved.config["task"]["name"]
@@ -78,6 +81,13 @@ def open_simulation(config: Mapping[str, Any]) -> Simulation:
         )
     _check_observations(policy, env)
     return Simulation(policy, saved, env, config["max_steps"] or env.definition.max_steps)
+
+
+def source_of(policy: PolicyBackend) -> checkpoint.Checkpoint:
+    """What the policy was loaded from; `InputError` for one that was built in this program."""
+    if policy.source is None:
+        raise InputError("This policy was not loaded from a run, checkpoint, bundle or export: save and load it first.")
+    return policy.source
 
 
 def sample_by(policy: PolicyBackend, trained: Mapping[str, Any], name: str | None) -> None:
@@ -111,6 +121,11 @@ def environment_of(config: Mapping[str, Any], engine: str = "compiled", mode: st
 
     engine, mode: of robosuite's tasks.
     """
+    if config["schema"]["env_args"] is None:
+        raise InputError(
+            "The policy's demonstrations name no environment (task=own), so there is nothing to roll it out in. Give "
+            "isd_policy.evaluate an env=, or run it on the robot (isd_policy.deploy)."
+        )
     spec, schema = spec_of_data(config["schema"]["env_args"], engine, mode), schema_of(config)
     if (action_mode := config["actions"]["action_mode"]) is not None:
         spec = spec.with_action_mode(action_mode)

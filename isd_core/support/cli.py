@@ -6,13 +6,13 @@ output any more.
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 import re
 import select
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
 from typing import Any, cast
@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from isd_core.support.errors import InputError
 from isd_core.support.groups import Groups
-from isd_core.support.overrides import Override, apply, missing_fields
+from isd_core.support.overrides import Override, apply, assign, missing_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
@@ -37,21 +37,30 @@ Main = Callable[[DictConfig], int | None]
 """What a command does with its config; it may return an exit code."""
 
 
-def command(config_name: str, positional: str | None = None) -> Callable[[Main], Callable[[], None]]:
-    """Turns `main(cfg)` into a program: composes `configs/<config_name>.yaml` with the overrides and runs it.
+@dataclass(frozen=True)
+class Command:
+    """A program: composes `configs/<config_name>.yaml` with the overrides and runs `function` on it.
 
     `--help` prints every field with its comment, `--cfg` the resolved config. The program leaves no files of its own.
     positional: the field that a word without `=` sets.
     """
 
-    def decorate(function: Main) -> Callable[[], None]:
-        @functools.wraps(function)
-        def main() -> None:
-            sys.exit(run(function, config_name, sys.argv[1:], positional))
+    function: Main
+    config_name: str
+    positional: str | None = None
 
-        return main
+    def __call__(self) -> None:
+        """The process: ends it with the exit code."""
+        sys.exit(self.run(*sys.argv[1:]))
 
-    return decorate
+    def run(self, *words: str) -> int:
+        """The same in this process; returns the exit code."""
+        return run(self.function, self.config_name, words, self.positional)
+
+
+def command(config_name: str, positional: str | None = None) -> Callable[[Main], Command]:
+    """Makes a function of a composed config a `Command`."""
+    return lambda function: Command(function, config_name, positional)
 
 
 def run(function: Main, config_name: str, arguments: Sequence[str], positional: str | None = None) -> int:
@@ -144,13 +153,20 @@ def check_packages() -> None:
 # -- configs ----------------------------------------------------------------------------------------------------------
 
 
-def compose_config(config_name: str, overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> DictConfig:
+def compose_config(
+    config_name: str,
+    overrides: Sequence[str] = (),
+    folders: Sequence[Path] = (),
+    values: Mapping[str, Any] | None = None,
+) -> DictConfig:
     """The composed config with the overrides (see `isd_core.support.overrides`); of two for one field the last counts.
 
-    folders: further groups of configs. Raises `InputError` for an unknown field, group or choice, for a value of
-    another type, and for one left out.
+    folders: further groups of configs. values: dotted fields with their values, set after the overrides. Raises
+    `InputError` for an unknown field, group or choice, for a value of another type, and for one left out.
     """
     config, _ = _composed(config_name, overrides, Groups.of(CONFIGS, folders))
+    for key, value in (values or {}).items():
+        assign(config, key, value)
     if missing := sorted(missing_fields(config)):
         raise InputError(f"No value was given for: {', '.join(missing)}. Add {missing[0]}=... to the command.")
     try:
@@ -252,7 +268,7 @@ def help_text(function: Main, config_name: str, overrides: Sequence[str] = (), f
             continue
         group = target.partition("@")[0]
         mark = "given" if target in given else "default"
-        source = groups.file(group, choice).read_text()
+        source = groups.source(group, choice)
         others = ", ".join(groups.choices(group))
         body.append(f"\n{target}={choice}   # {mark}; choices: {others}\n" + indent(_fields(source), "  "))
     return "\n".join(lines + body).rstrip()

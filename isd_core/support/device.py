@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from isd_core.support.errors import InputError
@@ -18,3 +21,15 @@ def pick_device(name: str) -> torch.device:
         first = str(error).splitlines()[0]
         raise InputError(f"device={name} cannot be used here: {first} Use auto, cpu or cuda.") from error
     return device
+
+
+@contextmanager
+def thread_count(threads: int | None) -> Iterator[None]:
+    """Inside, torch computes on the CPU with so many threads (None: as before); afterwards it is as it was."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,4 +1,6 @@
-"""Groups of configs: folders of YAML files of which a command chooses one, ours and those of `--config-dir`."""
+"""Groups of configs, of which a command chooses one: folders of YAML files, ours and those of `--config-dir`, and the
+members that programs and installed distributions registered for the role of the group's name.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import OmegaConf
 
 from isd_core.support.errors import InputError
 from isd_core.support.overrides import Override
+from isd_core.support.registry import ROLES, default_config
+
+HOUSE = ("isd_core", "isd_policy", "isd_image", "envs")
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Groups:
         """The names of a group's files; empty where there is no such group."""
         if not all(part.isidentifier() for part in group.split("/")):
             return []
-        return sorted(path.stem for folder in (self.ours, *self.more) for path in (folder / group).glob("*.yaml"))
+        files = {path.stem for folder in (self.ours, *self.more) for path in (folder / group).glob("*.yaml")}
+        return sorted(files | set(registered(group) if files else ()))
 
     def chosen_by(self, override: Override) -> bool:
         """Whether a word chooses a file of a group (and does not set fields of one, or one of another name)."""
@@ -56,14 +65,35 @@ class Groups:
             raise InputError(
                 f"There is no {override.key} called `{override.text}`; known: {', '.join(choices)}.{guess}"
             )
+        if self._file(override.key, override.text) is None:
+            # hydra composes files and what its store holds
+            ConfigStore.instance().store(override.text, self._config(override.key, override.text), override.key)
         return f"{override.sign}{override.target}={override.text}"
 
-    def file(self, group: str, choice: str) -> Path:
-        """The file of a choice."""
+    def source(self, group: str, choice: str) -> str:
+        """The text of a choice: its file, or its constructor's fields with their defaults."""
+        file = self._file(group, choice)
+        return OmegaConf.to_yaml(self._config(group, choice)) if file is None else file.read_text()
+
+    def _file(self, group: str, choice: str) -> Path | None:
         places = [folder / group / f"{choice}.yaml" for folder in (self.ours, *self.more)]
-        return next(place for place in places if place.is_file())
+        return next((place for place in places if place.is_file()), None)
+
+    def _config(self, group: str, choice: str) -> dict[str, Any]:
+        """A registered member's fields; those named after another group refer to what is chosen there."""
+        groups = [path.name for path in self.ours.iterdir() if path.is_dir()]
+        return default_config(ROLES[group].get(choice), groups)
 
     def search_path(self) -> list[str]:
         """The words by which hydra finds the further folders."""
         quoted = [QuotedString(f"file://{folder}", Quote.single).with_quotes() for folder in self.more]
         return [f"hydra.searchpath=[{','.join(quoted)}]"] if quoted else []
+
+
+def registered(group: str) -> list[str]:
+    """The names of the role of that name that no file of ours presents: a program's own, and those of distributions."""
+    role = ROLES.get(group)
+    if role is None:
+        return []
+    foreign = {name for name, member in role.members.items() if member.build.__module__.split(".")[0] not in HOUSE}
+    return sorted(foreign | role.announced().keys())

@@ -135,6 +135,10 @@ def _text(override: Override, text: str, name: str, default: Any) -> str | None:
         if not text:
             raise InputError(f"`{override.word}` is empty: expected a file or a folder.")
         text = os.path.expanduser(text)
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
@@ -197,6 +201,29 @@ def apply(config: DictConfig, override: Override) -> None:
     except OmegaConfBaseException as error:
         inner = str(getattr(error, "full_key", None) or override.key)
         raise unknown_field(config, inner, f" `+{override.word}` adds it.") from error
+
+
+def assign(config: DictConfig, key: str, value: Any) -> None:
+    """Sets a dotted field to a value as it is; a mapping is merged. `InputError` for a field that is not there."""
+    *parents, name = key.split(".")
+    node: Any = config
+    for part in parents:
+        node = _value(node, part) if isinstance(node, DictConfig) and part in node.keys() else None  # noqa: SIM118
+    if not isinstance(node, DictConfig) or name not in node.keys():  # noqa: SIM118
+        raise unknown_field(config, key)
+    try:
+        OmegaConf.update(node, name, _plain(value), merge=True)
+    except OmegaConfBaseException as error:
+        raise unknown_field(config, str(getattr(error, "full_key", None) or key)) from error
+
+
+def _plain(value: Any) -> Any:
+    """A value whose text OmegaConf does not take for an interpolation."""
+    if isinstance(value, str):
+        return _escaped(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _parent(config: DictConfig, override: Override) -> tuple[DictConfig, str]:

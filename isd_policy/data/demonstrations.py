@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from isd_policy.data import arrays
 from isd_policy.observations import ObservationSchema
 
 
@@ -26,15 +27,42 @@ class Demonstrations:
 
     observations: key -> [N, d] float32, or pictures [N, H, W, C] of bytes, which may be on disk; actions: [N, Da]
     float32 as the robot takes them; lengths: [E] steps of each episode, summing to N; names: the episodes' names in
-    their file; env_args: what the file says about its environment; source: the file.
+    their file; env_args: what the file says about its environment, None where it has none; source: the file; rate:
+    control steps a second, where it is known.
     """
 
     observations: Mapping[str, Rows]
     actions: np.ndarray
     lengths: np.ndarray
     names: tuple[str, ...]
-    env_args: dict[str, Any]
+    env_args: dict[str, Any] | None
     source: str
+    rate: float | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        observations: Mapping[str, np.ndarray],
+        actions: np.ndarray,
+        episode_ends: Sequence[int] | np.ndarray,
+        rate: float | None = None,
+        names: Sequence[str] | None = None,
+        source: str = "arrays",
+    ) -> Demonstrations:
+        """Demonstrations of one's own, without a file and without a simulator.
+
+        observations: key -> numbers [N, d] (or [N]), or pictures [N, H, W, C] of bytes; actions: [N, Da] as the robot
+        takes them; episode_ends: the row after each episode's last one, rising to N; rate: control steps a second.
+        Raises `InputError` for shapes that do not fit each other and for numbers that are not finite.
+        """
+        fields = arrays.checked(observations, actions, episode_ends, rate, names)
+        return cls(**fields, env_args=None, source=source)
+
+    @property
+    def title(self) -> str:
+        """What they are of, as it is printed."""
+        return self.source if self.env_args is None else str(self.env_args["env_name"])
 
     @property
     def schema(self) -> ObservationSchema:

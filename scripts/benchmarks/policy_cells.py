@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from isd_core.support import cli
 from isd_core.support.device import pick_device
 from isd_core.support.files import read_json
 from isd_core.training import checkpoint
-from isd_policy import evaluate, train
+from isd_policy import evaluation, training
 from isd_policy.batched import ROWS
 from isd_policy.latency import percentiles
 from isd_policy.loading import load
@@ -99,7 +99,7 @@ class LatencyCell:
 def record(cell: DemosCell, out: Path) -> dict[str, Any]:
     """Makes the demonstrations `<out>/<name>.hdf5`."""
     words = [*cell.words, f"out={out / cell.name}.hdf5"]
-    _command(demos.main, "env_demos", words, out / "logs" / f"{cell.name}.log")
+    _command(demos.main, words, out / "logs" / f"{cell.name}.log")
     return {"words": words}
 
 
@@ -110,7 +110,7 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
     """
     run_dir, log = out / "runs" / cell.name, out / "logs" / f"{cell.name}.log"
     words = [*cell.words, f"data={cell.data}", f"seed={cell.seed}", f"run_dir={run_dir}"]
-    _command(train.main, "policy_train", [*words, f"trainer.keep_checkpoints={cell.last}"], log)
+    _command(training.main, [*words, f"trainer.keep_checkpoints={cell.last}"], log)
     trained = checkpoint.load(run_dir)
     if trained.step < trained.config["trainer"]["steps"]:  # SIGTERM ends a training early, saved and with exit code 0
         raise KeyboardInterrupt
@@ -160,7 +160,7 @@ def _evaluate(
     ]
     words += [f"device={cell.device}", f"rows={cell.rows}", f"live={cell.rows}"]
     if not out.exists():
-        _command(evaluate.main, "policy_evaluate", [*words, f"out={out}"], log)
+        _command(evaluation.main, [*words, f"out={out}"], log)
     content: dict[str, Any] = read_json(out)
     return content
 
@@ -194,14 +194,14 @@ def latency(run_dir: Path, sampling: Sampling, device: str = "cpu") -> float:
     return found["p50"]
 
 
-def _command(main: Callable[[], None], config: str, words: Sequence[str], log: Path) -> None:
+def _command(command: cli.Command, words: Sequence[str], log: Path) -> None:
     """Runs a command of the package with its output in a log. Raises `RuntimeError` with its last lines if it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        print(f"$ {config} {' '.join(words)}", flush=True)
-        code = cli.run(main.__wrapped__, config, words)  # type: ignore[attr-defined]
+        print(f"$ {command.config_name} {' '.join(words)}", flush=True)
+        code = command.run(*words)
     if code == 130:
         raise KeyboardInterrupt
     if code:
         tail = "\n".join(log.read_text().splitlines()[-5:])
-        raise RuntimeError(f"{config} ended with exit code {code}; {log} ends with:\n{tail}")
+        raise RuntimeError(f"{command.config_name} ended with exit code {code}; {log} ends with:\n{tail}")

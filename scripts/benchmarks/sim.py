@@ -215,7 +215,7 @@ def verdicts(task: str, seed: int, workers: int) -> dict[str, int]:
 
 def policy_evaluation(checkpoint: Path, episodes: int, workers: int) -> dict[str, Any]:
     """Seconds and successes of one evaluation through both engines, 1 NFE."""
-    from isd_policy.evaluate import evaluate
+    from isd_policy.evaluation import roll_out
     from isd_policy.simulation import open_simulation
 
     result: dict[str, Any] = {}
@@ -229,7 +229,7 @@ def policy_evaluation(checkpoint: Path, episodes: int, workers: int) -> dict[str
         simulation = open_simulation(config)
         resolve(simulation.env)
         began = time.perf_counter()
-        run, _ = evaluate(simulation, 1, episodes=episodes, seed=7, workers=workers)
+        run, _ = roll_out(simulation, 1, episodes=episodes, seed=7, workers=workers)
         seconds = time.perf_counter() - began
         result[engine] = {"seconds": seconds, "successes": run.successes, "policy_seconds": run.policy_seconds}
     result["ratio"] = result["robosuite"]["seconds"] / result["compiled"]["seconds"]

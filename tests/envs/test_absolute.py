@@ -8,7 +8,6 @@ import pytest
 
 from envs import absolute, demos
 from envs.spec import EnvSpec
-from isd_core.support import cli
 from isd_core.support.errors import InputError
 
 
@@ -58,7 +57,7 @@ def test_actions_that_are_absolute_already(source: Path, tmp_path: Path, capsys:
     with h5py.File(copy, "r+") as file:
         text = str(file["data"].attrs["env_args"])
         file["data"].attrs["env_args"] = text.replace('"input_type": "delta"', '"input_type": "absolute"')
-    code = cli.run(absolute.main.__wrapped__, "env_absolute", [f"data={copy}", f"out={tmp_path / 'out.hdf5'}"])
+    code = absolute.main.run(f"data={copy}", f"out={tmp_path / 'out.hdf5'}")
     assert code == 2
     assert "absolute already" in capsys.readouterr().err
     assert not (tmp_path / "out.hdf5").exists()

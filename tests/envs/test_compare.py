@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from envs.compare import main
-from isd_core.support import cli, files
+from isd_core.support import files
 
 
 def result(path: Path, outcomes: dict[str, list[bool]], starts: list[int]) -> Path:
@@ -18,7 +18,7 @@ def result(path: Path, outcomes: dict[str, list[bool]], starts: list[int]) -> Pa
 
 
 def compare(*words: str) -> int:
-    return cli.run(main.__wrapped__, "env_compare", list(words))
+    return main.run(*words)
 
 
 def test_different_policies_are_called_different(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

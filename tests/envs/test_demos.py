@@ -16,7 +16,6 @@ from envs.engines.slot import Demonstration, EnvSlot
 from envs.rollouts import jobs
 from envs.spec import EnvSpec
 from envs.tasks import TASKS
-from isd_core.support import cli
 from isd_core.support.errors import InputError
 
 EPISODES = 2
@@ -190,7 +189,7 @@ def test_robomimic_reads_the_file(made: Path) -> None:
 
 @pytest.mark.parametrize("override", ["episodes=0", "task=lifting", "noise_level=1", "env.engine=gpu"])
 def test_wrong_input_exits_with_2(override: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = cli.run(demos.main.__wrapped__, "env_demos", [f"out={tmp_path / 'x.hdf5'}", override])
+    code = demos.main.run(f"out={tmp_path / 'x.hdf5'}", override)
     assert code == 2
     assert capsys.readouterr().err.startswith("error: ")
 

@@ -12,7 +12,6 @@ from envs.engines.factory import make_engine
 from envs.engines.slot import EnvSlot
 from envs.rollouts.rollout import Request, rollout
 from envs.spec import EnvSpec
-from isd_core.support import cli
 from isd_core.support.errors import InputError
 
 pytestmark = pytest.mark.render
@@ -76,6 +75,6 @@ def test_an_unknown_camera_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     options = {"noise": 0.0, "extra_steps": 0, "max_steps": 100, "valid_fraction": 0.0}
     demos.generate(EnvSpec(), 1, 1, 4, source, **options)
     words = [f"data={source}", f"out={tmp_path / 'out.hdf5'}", "cameras=[ceiling]", "workers=1"]
-    assert cli.run(pictures.main.__wrapped__, "env_pictures", words) == 2
+    assert pictures.main.run(*words) == 2
     assert "agentview" in capsys.readouterr().err
     assert not (tmp_path / "out.hdf5").exists()

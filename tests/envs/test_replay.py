@@ -15,7 +15,7 @@ from envs.rollouts import film
 from envs.rollouts.results import actions_path, load_results, save_actions
 from envs.rollouts.rollout import Episode
 from envs.spec import EnvSpec
-from isd_core.support import cli, files
+from isd_core.support import files
 from isd_core.support.errors import InputError
 
 SPEC = EnvSpec()
@@ -44,7 +44,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*overrides: str) -> int:
-    return cli.run(replay.main.__wrapped__, "env_replay", list(overrides))
+    return replay.main.run(*overrides)
 
 
 def test_recorded_episodes_end_as_recorded(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isd_core.support.cli import run
-
 
 @pytest.fixture(scope="session")
 def call():
     """call(module, config_name, *overrides): the exit code of a command."""
-    return lambda command, name, *overrides: run(command.main.__wrapped__, name, overrides)
+    return lambda command, name, *overrides: command.main.run(*overrides)
 
 
 @pytest.fixture(scope="session")

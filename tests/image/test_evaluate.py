@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from isd_core.support import files
 from isd_core.training import checkpoint
-from isd_image import evaluate, reference, sample, train
+from isd_image import evaluate, reference, sample, training
 
 SMALL = ["trainer.batch_size=16", "network.width=16", "network.depth=1", "network.heads=2", "trainer.device=cpu"]
 
@@ -18,7 +18,7 @@ SMALL = ["trainer.batch_size=16", "network.width=16", "network.depth=1", "networ
 @pytest.fixture(scope="module")
 def run_dir(call, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate") / "run"
-    assert call(train, "image_train", f"run_dir={folder}", "trainer.steps=2", *SMALL) == 0
+    assert call(training, "image_train", f"run_dir={folder}", "trainer.steps=2", *SMALL) == 0
     return folder
 
 

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import isd_policy
-from isd_core.support.cli import run as run_command
 from isd_core.support.files import read_json
 from isd_core.training import checkpoint
 from isd_core.training.loggers import read_log
-from isd_policy import evaluate, run, train
+from isd_policy import evaluation, run, training
 
 TINY = (
     "network.widths=[8,16]",
@@ -24,15 +23,15 @@ TINY = (
 
 
 def train_command(*words):
-    return run_command(train.main.__wrapped__, "policy_train", [*TINY, *words])
+    return training.main.run(*TINY, *words)
 
 
 def evaluate_command(*words):
-    return run_command(evaluate.main.__wrapped__, "policy_evaluate", words)
+    return evaluation.main.run(*words)
 
 
 def control_command(*words):
-    return run_command(run.main.__wrapped__, "policy_run", words)
+    return run.main.run(*words)
 
 
 def refused(capsys, code, message):
@@ -138,7 +137,7 @@ def test_what_a_sampler_cannot_do_is_said_before_the_first_rollout(demo_file, tm
         .out.rstrip()
         .endswith(f"Next: python -m isd_policy.evaluate {shlex.quote(f'checkpoint={run_dir}')} nfe=[1] episodes=100")
     )
-    monkeypatch.setattr(evaluate, "rollout", None)
+    monkeypatch.setattr(evaluation, "rollout", None)
     monkeypatch.setattr(run, "drive", None)
     message = "nfe=2: the sampler `regression` makes at most 1 network evaluation; nfe=1 is usual"
     refused(capsys, evaluate_command(f"checkpoint={run_dir}", "nfe=[1,2]"), message)

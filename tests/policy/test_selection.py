@@ -4,12 +4,11 @@ from types import SimpleNamespace
 import pytest
 
 from isd_core.sampling import check_nfe
-from isd_core.support.cli import run as run_command
 from isd_core.support.errors import InputError
 from isd_core.support.files import read_json, write_json
 from isd_core.training import checkpoint
 from isd_core.training.loggers import read_log
-from isd_policy import train
+from isd_policy import training
 from isd_policy.selection import Selection
 
 FIELDS = {"every": 2, "nfe": [1, 2], "episodes": 1, "workers": 1, "keep": 2}
@@ -55,7 +54,7 @@ def test_checkpoints_are_evaluated_while_the_training_goes_on(demo_file, tmp_pat
     words += ["trainer.batch_size=4", "trainer.device=cpu", "trainer.steps=4", "trainer.checkpoint_every=2"]
     words += ["trainer.keep_checkpoints=1", "evaluation.every=2", "evaluation.episodes=1", "evaluation.keep=1"]
     words += [f"data={demo_file}", f"run_dir={run_dir}"]
-    assert run_command(train.main.__wrapped__, "policy_train", words) == 0
+    assert training.main.run(*words) == 0
     results = sorted((run_dir / "evaluations").glob("*.json"))
     assert [path.stem for path in results] == ["step_00000002", "step_00000004"]
     assert read_json(results[0])["protocol"]["seed_split"] == "selection"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -39,20 +39,22 @@ UNITS = {
 def card_of(
     policy: Policy,
     saved: checkpoint.Checkpoint,
-    env: Spec,
+    env: Spec | None,
     *,
     weights: str,
     nfe: int,
     initial_noise: str,
     licence: str | None,
 ) -> dict[str, Any]:
-    """The card of a policy. env: the environment of its demonstrations; licence: of the data, None if unknown."""
+    """The card of a policy. env: the environment of its demonstrations, None where they name none; licence: of the
+    data, None if unknown.
+    """
     return {
         "kind": KIND,
-        "task": env.task,
+        "task": saved.config["task"]["name"],
         "nfe": nfe,
         "initial_noise": initial_noise,
-        "control_rate": env.control_freq,
+        "control_rate": saved.config["schema"].get("rate") if env is None else env.control_freq,
         "horizons": asdict(policy.horizons),
         "observations": observations_of(policy),
         "actions": actions_of(policy, env),
@@ -87,19 +89,26 @@ def observations_of(policy: Policy) -> dict[str, dict[str, Any]]:
     return content
 
 
-def actions_of(policy: Policy, env: Spec) -> dict[str, Any]:
+def actions_of(policy: Policy, env: Spec | None) -> dict[str, Any]:
     """Names, units and ranges (those of the training data) of the robot's actions."""
     scale = policy.normaliser.action
     low, high = policy.actions.bounds(scale.low, scale.high)
-    names, units = _arms(env, len(low)) if isinstance(env, EnvSpec) else (("x", "y"), ("px", "px"))
+    names, units = _names(env, len(low))
     return {
         "size": len(low),
-        "action_mode": env.action_mode,
+        "action_mode": None if env is None else env.action_mode,
         "names": list(names),
         "units": list(units),
         "low": low.tolist(),
         "high": high.tolist(),
     }
+
+
+def _names(env: Spec | None, size: int) -> tuple[Sequence[str], Sequence[str | None]]:
+    """The name and the unit of each number of an action; units are None where they are not known."""
+    if env is None:
+        return [f"action {i}" for i in range(size)], [None] * size
+    return _arms(env, size) if isinstance(env, EnvSpec) else (("x", "y"), ("px", "px"))
 
 
 def _arms(env: EnvSpec, size: int) -> tuple[list[str], list[str]]:

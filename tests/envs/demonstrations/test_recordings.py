@@ -15,7 +15,6 @@ from envs import demos, replay
 from envs.demonstrations.recordings import load_recording, start_of
 from envs.engines.factory import make_engine
 from envs.spec import EnvSpec
-from isd_core.support import cli
 from isd_core.support.errors import InputError
 
 
@@ -34,7 +33,7 @@ def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*words: str) -> int:
-    return cli.run(replay.main.__wrapped__, "env_replay", list(words))
+    return replay.main.run(*words)
 
 
 def test_successes_are_counted_and_failures_named(demonstrations: Path, capsys: pytest.CaptureFixture[str]) -> None:

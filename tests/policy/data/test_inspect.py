@@ -2,12 +2,11 @@ import h5py
 import numpy as np
 import pytest
 
-from isd_core.support.cli import run
 from isd_policy.data import inspect
 
 
 def inspected(path, capsys):
-    code = run(inspect.main.__wrapped__, "data_inspect", [str(path)], positional="data")
+    code = inspect.main.run(str(path))
     return code, capsys.readouterr()
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isd_core.support.cli import run as run_command
 from isd_core.training import checkpoint
 from isd_policy.deploy.bundle import __main__ as bundle
 from isd_policy.deploy.loop.clock import VirtualClock
@@ -116,7 +115,7 @@ def make_bundle(run, tmp_path) -> Callable[..., Path]:
 
     def make(*words, name="policy.isd") -> Path:
         out = tmp_path / name
-        assert run_command(bundle.main.__wrapped__, "deploy_bundle", [f"checkpoint={run}", f"out={out}", *words]) == 0
+        assert bundle.main.run(f"checkpoint={run}", f"out={out}", *words) == 0
         return out
 
     return make

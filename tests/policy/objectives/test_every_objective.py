@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import isd_policy
-from isd_core.support.cli import CONFIGS, run
-from isd_policy import train
+from isd_core.support.cli import CONFIGS
+from isd_policy import training
 
 NFE = {"regression": 1, "mip": 2, "ddpm": 10}
 DISTILLED = {"distill": "objective.target.checkpoint", "distill_lagrangian": "objective.velocity.checkpoint"}
@@ -20,7 +20,7 @@ def train_policy(demo_file, tmp_path):
         folder = tmp_path / objective
         words = [f"data={demo_file}", f"objective={objective}", f"run_dir={folder}", "network=unet1d_small"]
         words += ["network.widths=[8,16]", "trainer.steps=2", "trainer.batch_size=8", "trainer.device=cpu"]
-        return run(train.main.__wrapped__, "policy_train", [*words, *overrides]), folder
+        return training.main.run(*words, *overrides), folder
 
     return call
 

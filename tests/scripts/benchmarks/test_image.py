@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isd_core.support.cli import run
 from isd_image import cache
 from scripts.benchmarks import image as benchmark_image
 
@@ -32,6 +31,6 @@ def test_the_loader_reads_whole_batches_of_a_cache(tmp_path, capsys):
     for i in range(6):
         Image.fromarray(np.full((8, 8, 3), 40 * i, np.uint8)).save(tmp_path / "images" / f"{i}.png")
     words = [f"images={tmp_path / 'images'}", f"out={tmp_path / 'c'}", "codec=identity", "size=8", "device=cpu"]
-    assert run(cache.main.__wrapped__, "image_cache", words) == 0
+    assert cache.main.run(*words) == 0
     benchmark("--loader", str(tmp_path / "c"), "--batch", "4")
     assert capsys.readouterr().out.count("images/s") == 2

@@ -9,11 +9,10 @@ import pytest
 import torch
 
 import isd_policy
-from isd_core.support.cli import run as run_command
 from isd_core.support.errors import InputError
 from isd_policy.actions import Plain, SixRotation
 from isd_policy.deploy.bundle import __main__ as bundle
-from isd_policy.deploy.bundle import card
+from isd_policy.deploy.bundle import card, packing
 from isd_policy.deploy.bundle.folder import read
 from tests.policy.deploy import venvs
 
@@ -76,9 +75,9 @@ def test_licence_is_read_from_the_data(spelling, tmp_path):
     path = tmp_path / "demos.hdf5"
     with h5py.File(path, "w") as file:
         file.create_group("data").attrs[spelling] = "CC-BY-4.0"
-    assert bundle.licence_of_data(None, str(path)) == "CC-BY-4.0"
-    assert bundle.licence_of_data("MIT", str(path)) == "MIT"
-    assert bundle.licence_of_data(None, "gone.hdf5") is None
+    assert packing.licence_of_data(None, str(path)) == "CC-BY-4.0"
+    assert packing.licence_of_data("MIT", str(path)) == "MIT"
+    assert packing.licence_of_data(None, "gone.hdf5") is None
 
 
 def test_every_changed_byte_of_the_card_is_noticed(make_bundle):
@@ -127,13 +126,13 @@ def test_weights_of_another_kind_are_an_input_error(make_bundle):
 
 def test_an_existing_bundle_is_not_replaced(make_bundle, run, capsys):
     out = make_bundle()
-    code = run_command(bundle.main.__wrapped__, "deploy_bundle", [f"checkpoint={run}", f"out={out}"])
+    code = bundle.main.run(f"checkpoint={run}", f"out={out}")
     refused(capsys, code, "exists")
 
 
 def test_a_bundle_of_a_bundle_is_an_input_error(make_bundle, capsys, tmp_path):
     words = [f"checkpoint={make_bundle()}", f"out={tmp_path / 'second.isd'}"]
-    refused(capsys, run_command(bundle.main.__wrapped__, "deploy_bundle", words), "is a bundle already")
+    refused(capsys, bundle.main.run(*words), "is a bundle already")
 
 
 def test_units_are_known_for_every_observation_of_the_environments():

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isd_core.support.cli import run as run_command
 from isd_policy.backend import Call
 from isd_policy.deploy.bundle.folder import read
 from isd_policy.deploy.client import RemotePolicy
@@ -135,7 +134,7 @@ def test_the_published_client_drives_an_episode(serve, sizes, tmp_path):
 
 def test_the_command_needs_a_token_beyond_this_machine(make_bundle, capsys):
     words = [f"bundle={make_bundle()}", "host=0.0.0.0", "port=0"]
-    assert run_command(serve_command.main.__wrapped__, "deploy_serve", words) == 2
+    assert serve_command.main.run(*words) == 2
     assert "token_file" in capsys.readouterr().err
 
 
@@ -144,7 +143,7 @@ def test_a_token_file_must_hold_a_secret(content, make_bundle, tmp_path, capsys)
     if content is not None:
         (tmp_path / "token").write_text(content)
     words = [f"bundle={make_bundle()}", f"token_file={tmp_path / 'token'}", "port=0"]
-    assert run_command(serve_command.main.__wrapped__, "deploy_serve", words) == 2
+    assert serve_command.main.run(*words) == 2
     assert "token_file" in capsys.readouterr().err
 
 

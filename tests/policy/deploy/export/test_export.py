@@ -12,7 +12,6 @@ import torch
 
 import isd_policy
 from isd_core.support.cli import CONFIGS, compose_config, resolved
-from isd_core.support.cli import run as run_command
 from isd_core.support.errors import InputError
 from isd_policy.backend import Call
 from isd_policy.build import build_policy
@@ -147,7 +146,7 @@ def exported(once, make_bundle, tmp_path):
     if not kept[1].exists():
         shutil.copytree(make_bundle(), kept[0])
         words = [f"bundle={kept[0]}", f"out={kept[1]}", "formats=[onnx]"]
-        assert run_command(export.main.__wrapped__, "deploy_export", words) == 0
+        assert export.main.run(*words) == 0
     mine = tmp_path / "mine", tmp_path / "mine.export"
     for source, place in zip(kept, mine, strict=True):
         shutil.copytree(source, place)
@@ -204,13 +203,13 @@ def test_an_export_is_for_the_processor(exported):
 )
 def test_settings_out_of_range(words, make_bundle, tmp_path, capsys):
     words = [f"bundle={make_bundle()}", f"out={tmp_path / 'e'}", *words]
-    assert run_command(export.main.__wrapped__, "deploy_export", words) == 2
+    assert export.main.run(*words) == 2
     assert words[-1].partition("=")[0] in capsys.readouterr().err
 
 
 def test_what_is_no_bundle_is_an_input_error(run, tmp_path, capsys):
     words = [f"bundle={run}", f"out={tmp_path / 'e'}"]
-    assert run_command(export.main.__wrapped__, "deploy_export", words) == 2
+    assert export.main.run(*words) == 2
     assert "There is no bundle" in capsys.readouterr().err
 
 
@@ -261,7 +260,7 @@ def test_weights_as_bytes_act_almost_alike(policy, fixed):
 def test_an_export_of_bytes_computes_row_by_row(make_bundle, tmp_path, monkeypatch, observations):
     monkeypatch.setattr(export, "OBSERVATIONS", 20)
     words = [f"bundle={make_bundle()}", f"out={tmp_path / 'bytes'}", "formats=[onnx]", "precision=int8", "batch=1"]
-    assert run_command(export.main.__wrapped__, "deploy_export", words) == 0
+    assert export.main.run(*words) == 0
     graph = folder.read(tmp_path / "bytes").meta["graph"]
     assert graph["precision"] == "int8"
     assert TOLERANCE < graph["difference"]["onnx"] < TOLERANCES["int8"]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isd_core.support.cli import run as run_command
 from isd_core.support.errors import InputError
 from isd_policy import run as run_module
 from isd_policy.deploy.loop import page as report
@@ -19,7 +18,7 @@ QUICK = ("seconds=1", "max_steps=8", "warm_up=1")
 
 
 def control(*words):
-    return run_command(run_module.main.__wrapped__, "policy_run", words)
+    return run_module.main.run(*words)
 
 
 @pytest.fixture

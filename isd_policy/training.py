@@ -1,0 +1,148 @@
+"""Training a policy on demonstrations: `isd_policy.train`, and the command `python -m isd_policy.train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from envs.tasks import task_named, task_of_data
+from isd_core.presets import Preset, config_from, given
+from isd_core.support.cli import command, resolved
+from isd_core.support.device import pick_device
+from isd_core.support.errors import InputError
+from isd_core.support.overrides import command_line
+from isd_core.training import distributed
+from isd_core.training import run as training
+from isd_core.training.trainer import Trainer
+from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
+from isd_policy.data import read_shared
+from isd_policy.data.demonstrations import Demonstrations
+from isd_policy.data.windows import ActionChunks
+from isd_policy.horizons import horizons_of
+from isd_policy.loading import load
+from isd_policy.policy import Policy
+from isd_policy.reading import read
+from isd_policy.selection import Selection
+from isd_policy.validation import check_whole
+
+OWN = "own"
+"""The task of demonstrations that no simulator here belongs to."""
+
+
+def train(
+    demonstrations: Demonstrations | str | Path,
+    *,
+    task: str | None = None,
+    objective: str | Preset = "isd",
+    network: str | Preset = "unet1d",
+    steps: int | None = None,
+    run_dir: str | Path | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Policy:
+    """Trains a policy and returns it with its averaged weights; the same call with the same run_dir resumes.
+
+    demonstrations: what `isd_policy.read` or `Demonstrations.from_arrays` gave, or a file. task: a name of configs/task
+    (None: the task that the demonstrations name, `own` where there is none). objective, network: names of their
+    groups, or presets. run_dir: the run's folder (None: runs/<task>). settings: further groups and fields of
+    configs/policy_train.yaml: `path="trigonometric"`, `horizons={"execution": 4}`, `trainer={"batch_size": 64}`,
+    `**{"network.widths": [32, 64]}`.
+
+    Raises `InputError` for data and settings that cannot be used, `DivergedError` when the gradients stop being finite.
+    """
+    if not isinstance(demonstrations, Demonstrations):
+        demonstrations = read(demonstrations, task=task)
+    fixed = given(run_dir=None if run_dir is None else str(run_dir)) | {
+        "task": task or task_name(demonstrations),
+        "task.observation_keys": list(demonstrations.observations),
+        "data": demonstrations.source,
+        "objective": objective,
+        "network": network,
+        "seed": seed,
+    }
+    fixed |= {} if steps is None else {"trainer.steps": steps}
+    config = config_from("policy_train", {**settings, **fixed})
+    train_from(config, demonstrations)
+    policy = load(config["run_dir"])
+    assert isinstance(policy, Policy)
+    return policy
+
+
+def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = None) -> Trainer:
+    """Trains as a resolved config of policy_train says; `schema` is added to it. Demonstrations are read if None."""
+    check_whole(config, "seed", least=0)
+    horizons = horizons_of(config)
+    world = distributed.join(pick_device(config["trainer"]["device"]))
+    if demonstrations is None:
+        demonstrations = read_shared(config["data"], config["dataset"], world)
+    check_task(demonstrations, config["task"]["name"])
+    config["schema"] = schema_of(demonstrations)
+    actions = actions_of(config)
+    dataset = ActionChunks(demonstrations, horizons, actions)
+    policy = build_policy(config, fit_normaliser(demonstrations, actions))
+    if world.is_main:
+        count = sum(p.numel() for p in policy.parameters())
+        print(
+            f"{demonstrations.title}: {len(demonstrations)} demonstrations, {len(demonstrations.actions)} steps, "
+            f"{len(dataset)} windows; policy of {count / 1e6:.2f}M parameters."
+        )
+    selection = Selection.of(config, policy.check_nfe)
+    return training.train(
+        config,
+        policy,
+        dataset,
+        KIND,
+        on_checkpoint=selection,
+        protected=selection.protected,
+        at_end=selection.finish,
+    )
+
+
+def task_name(demonstrations: Demonstrations) -> str:
+    """The name in configs/task of what the demonstrations were recorded in; `own` for no environment of ours."""
+    found = None if demonstrations.env_args is None else task_of_data(demonstrations.env_args["env_name"])
+    return OWN if found is None else found.name
+
+
+def check_task(demonstrations: Demonstrations, name: str) -> None:
+    """Raises `InputError` when the demonstrations are of another environment than the config's task."""
+    found = task_name(demonstrations)
+    if name not in (found, OWN):
+        recorded = "no environment of ours" if demonstrations.env_args is None else demonstrations.env_args["env_name"]
+        raise InputError(
+            f"{demonstrations.source} holds demonstrations of {recorded}, but task={name} is "
+            f"{task_named(name).data_name}. Choose task={found}, or a file of the task."
+        )
+
+
+def schema_of(demonstrations: Demonstrations) -> dict[str, Any]:
+    """What the data decide about a policy; saved in its config."""
+    return {
+        "observations": demonstrations.schema.to_config(),
+        "action": demonstrations.actions.shape[1],
+        "env_args": demonstrations.env_args,
+        "rate": demonstrations.rate,
+    }
+
+
+def next_command(config: Mapping[str, Any], nfe: Sequence[int]) -> str:
+    """What to do with a trained policy; nfe: the numbers of network evaluations to begin with."""
+    if config["schema"]["env_args"] is None:
+        return command_line("isd_policy.deploy.bundle", checkpoint=config["run_dir"])
+    return command_line("isd_policy.evaluate", checkpoint=config["run_dir"], nfe=nfe, episodes=100)
+
+
+@command("policy_train")
+def main(cfg: DictConfig) -> None:
+    """Trains a policy on demonstrations; the same command with the same run_dir resumes."""
+    config = resolved(cfg)
+    trainer = train_from(config)
+    if trainer.world.is_main:
+        assert isinstance(trainer.model, Policy)
+        print(
+            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: "
+            f"{next_command(config, trainer.model.usual_nfe)}"
+        )

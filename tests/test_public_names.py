@@ -1,0 +1,40 @@
+"""What the packages export, and what importing them costs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import isd_core
+import isd_image
+import isd_policy
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("package", ["isd_core", "isd_policy", "isd_image"])
+def test_importing_a_package_imports_neither_torch_nor_a_simulator(package):
+    code = (
+        f"import sys, {package}; "
+        "print(sorted({'torch', 'hydra', 'mujoco', 'robosuite', 'gymnasium', 'numpy'} & sys.modules.keys()))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", [isd_core, isd_policy, isd_image])
+def test_every_public_name_is_there(package):
+    assert package.__all__
+    for name in package.__all__:
+        assert getattr(package, name) is not None and name in dir(package)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        package.nothing  # noqa: B018
+
+
+def test_commands_leave_the_functions_in_their_places():
+    import isd_image.train
+    import isd_policy.evaluate
+    import isd_policy.train
+
+    assert callable(isd_policy.train) and callable(isd_policy.evaluate) and callable(isd_image.train)
