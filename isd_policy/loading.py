@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from isd_core.support.errors import InputError
@@ -59,5 +60,11 @@ def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device
     except RuntimeError as error:
         raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
     policy.use(saved.meta.get("nfe"), saved.meta.get("initial_noise"))
-    policy.source = saved
+    policy.source, policy.pack = saved, partial(_pack, weights)
     return policy.to(device).eval()
+
+
+def _pack(weights: str, policy: Policy, out: Path, nfe: int, licence: str | None) -> None:
+    from isd_policy.deploy.bundle.packing import pack  # imports environments, which loading does without
+
+    pack(policy, out, weights=weights, nfe=nfe, initial_noise=policy.initial_noise, licence=licence)

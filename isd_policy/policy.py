@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ class Normaliser(nn.Module):
         self.observation, self.action = observation, action
 
 
+Pack = Callable[["Policy", Path, int, str | None], None]
+"""(policy, folder to write, network calls of an action, licence of the data)."""
+
+
 class Policy(Trainable, PolicyBackend):
     """A flow-map network over action chunks with everything that it needs between a robot's units and its own.
 
@@ -36,6 +40,9 @@ class Policy(Trainable, PolicyBackend):
     are where it is None); actions: how the robot's actions are written for the network; nfe and initial_noise
     (`gaussian` or `zeros`) are what `act` uses. A prediction is clipped to the range of the training actions.
     """
+
+    pack: Pack | None = None
+    """Writes it as a bundle. Set by what loads it: the card tells of environments, which a policy does not know."""
 
     def __init__(
         self,
@@ -105,11 +112,9 @@ class Policy(Trainable, PolicyBackend):
         training data. Raises `InputError` when there is something at `path`, and for a policy that was not loaded from
         a run or checkpoint.
         """
-        from isd_policy.deploy.bundle.packing import pack  # knows environments, which a policy does not
-
-        if self.source is None:
+        if self.pack is None:
             raise InputError("This policy was not loaded from a run or checkpoint: there is nothing to pack.")
-        pack(self.source, path, nfe=self.nfe if nfe is None else nfe, initial_noise=self.initial_noise, licence=licence)
+        self.pack(self, Path(path), self.nfe if nfe is None else nfe, licence)
         return Path(path)
 
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:

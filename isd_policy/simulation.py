@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from envs.spec import Spec, observation_shapes, spec_of_data
+from envs.spec import Spec, observation_shapes
 from isd_core.sampling import with_guidance, with_inputs
 from isd_core.support.cli import CONFIGS, resolved
 from isd_core.support.device import pick_device
@@ -17,7 +17,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_policy.backend import PolicyBackend
-from isd_policy.build import schema_of
+from isd_policy.environment import environment_of
 from isd_policy.loading import load_saved, open_saved
 from isd_policy.policy import Policy
 from isd_policy.validation import check_whole
@@ -114,22 +114,6 @@ def _guide(
         policy.sampler = with_inputs(guided, inputs, policy.net)
     elif cfg_scale != 1 or any(value is not None for value in inputs.values()):
         raise InputError("The guidance of an export is what it was exported with: leave cfg_scale and inputs alone.")
-
-
-def environment_of(config: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> Spec:
-    """The environment that a policy's demonstrations name, in the mode of its actions and with the pictures it sees.
-
-    engine, mode: of robosuite's tasks.
-    """
-    if config["schema"]["env_args"] is None:
-        raise InputError(
-            "The policy's demonstrations name no environment (task=own), so there is nothing to roll it out in. Give "
-            "isd_policy.evaluate an env=, or run it on the robot (isd_policy.deploy)."
-        )
-    spec, schema = spec_of_data(config["schema"]["env_args"], engine, mode), schema_of(config)
-    if (action_mode := config["actions"]["action_mode"]) is not None:
-        spec = spec.with_action_mode(action_mode)
-    return spec.with_pictures({key: schema.shapes[key] for key in schema.pictures})
 
 
 def _check_observations(policy: PolicyBackend, env: Spec) -> None:

@@ -21,7 +21,7 @@ from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
 from isd_core.training import checkpoint
-from isd_policy.simulation import environment_of
+from isd_policy.environment import environment_of
 from scripts.demo.results import FILM, NO_FILM, STRIP
 from scripts.setup import preflight
 

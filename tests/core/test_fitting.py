@@ -43,7 +43,7 @@ def test_any_network_is_fitted_to_any_tensor():
 def test_conditioning_reaches_the_network():
     labels = torch.arange(1000) % 2
     data = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)) * 0.1 + 4.0 * labels[:, None]
-    flow = isd_core.fit(Labelled(2), data, cond={"label": labels}, objective="flow_matching", steps=200)
+    flow = isd_core.fit(Labelled(2), data, cond={"label": labels}, objective="flow_matching", steps=400)
     zeros = flow.sample(200, nfe=10, cond={"label": torch.zeros(200, dtype=torch.long)}).mean()
     ones = flow.sample(200, nfe=10, cond={"label": torch.ones(200, dtype=torch.long)}).mean()
     assert ones - zeros > 2

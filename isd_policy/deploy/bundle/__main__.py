@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from isd_core.support.cli import command, resolved
 from isd_core.support.overrides import command_line
 from isd_policy.deploy.bundle.packing import pack
-from isd_policy.loading import open_saved
+from isd_policy.loading import load_policy, open_saved
 
 
 @command("deploy_bundle")
@@ -17,8 +17,9 @@ def main(cfg: DictConfig) -> None:
     """Packs a checkpoint's policy into one folder: weights, normaliser, schema with units and ranges, rates, hashes."""
     config = resolved(cfg)
     out = Path(config["out"])
+    policy = load_policy(open_saved(config["checkpoint"]), config["weights"])
     options = {key: config[key] for key in ("weights", "nfe", "initial_noise", "licence")}
-    content = pack(open_saved(config["checkpoint"]), out, **options)
+    content = pack(policy, out, **options)
     size = sum(file.stat().st_size for file in out.iterdir())
     rate = "rate unknown" if content["control_rate"] is None else f"{content['control_rate']:g} Hz"
     print(

@@ -6,31 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from isd_core.support.errors import InputError
-from isd_core.training.checkpoint import Checkpoint
 from isd_policy.backend import check_initial_noise
 from isd_policy.deploy.bundle import card
 from isd_policy.deploy.bundle import folder as bundle_folder
-from isd_policy.loading import WEIGHTS, load_policy
-from isd_policy.simulation import environment_of
+from isd_policy.environment import environment_of
+from isd_policy.policy import Policy
 
 
 def pack(
-    saved: Checkpoint,
-    out: str | Path,
+    policy: Policy,
+    out: Path,
     *,
-    weights: str = WEIGHTS[0],
+    weights: str = "ema",
     nfe: int = 1,
     initial_noise: str = "gaussian",
     licence: str | None = None,
 ) -> dict[str, Any]:
-    """Writes the policy of a checkpoint as the bundle `out` and returns its card.
+    """Writes a policy that was loaded from a checkpoint as the bundle `out`, and returns its card.
 
-    nfe, initial_noise: of calls that name none. licence: of the training data; None: what the data file says. Raises
-    `InputError` when there is something at `out` already, and for a checkpoint that is a bundle itself.
+    weights: which of the checkpoint's it has. nfe, initial_noise: of calls that name none. licence: of the training
+    data; None: what the data file says. Raises `InputError` when there is something at `out` already, and for a policy
+    that was loaded from a bundle.
     """
+    saved = policy.source
+    assert saved is not None
     if isinstance(saved, bundle_folder.Bundle):
         raise InputError(f"{saved.path} is a bundle already. Give the checkpoint that it came from.")
-    policy = load_policy(saved, weights)
     content = card.card_of(
         policy,
         saved,
@@ -40,7 +41,7 @@ def pack(
         initial_noise=check_initial_noise(initial_noise),
         licence=licence_of_data(licence, saved.config["data"]),
     )
-    bundle_folder.write(Path(out), content, saved.tensors(weights))
+    bundle_folder.write(out, content, saved.tensors(weights))
     return content
 
 
