@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from isd_core.support.cli import command, resolved
+from isd_core.support.device import thread_count
 from isd_core.support.errors import InputError
 from isd_core.support.files import write_json
 from isd_policy.deploy.loop import page
@@ -33,13 +34,14 @@ def main(cfg: DictConfig) -> None:
     check_whole(config, "episodes")
     settings = LoopSettings(**{key: config[key] for key in LOOP})
     delays = delays_of(config["inference_delay_ms"])
-    simulation = open_simulation(config)
-    simulation.policy.use(config["nfe"], config["initial_noise"])
-    guards = guards_of(simulation.env, config["rate_limit"], config["workspace"])
-    if delays is None:
-        drive(simulation, guards, settings, config)
-    else:
-        compare(simulation, guards, settings, delays, config)
+    with thread_count(config["threads"]):
+        simulation = open_simulation(config)
+        simulation.policy.use(config["nfe"], config["initial_noise"])
+        guards = guards_of(simulation.env, config["rate_limit"], config["workspace"])
+        if delays is None:
+            drive(simulation, guards, settings, config)
+        else:
+            compare(simulation, guards, settings, delays, config)
 
 
 def drive(simulation: Simulation, guards: Guards, settings: LoopSettings, config: Mapping[str, Any]) -> None:

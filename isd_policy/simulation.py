@@ -51,13 +51,13 @@ class Simulation:
 def open_simulation(
     config: Mapping[str, Any], policy: PolicyBackend | None = None, factory: Callable[[], Any] | None = None
 ) -> Simulation:
-    """The bundle or checkpoint of a command's config (checkpoint, weights, sampler, device, threads, env, max_steps[,
+    """The bundle or checkpoint of a command's config (checkpoint, weights, sampler, device, env, max_steps[,
     task]), or a copy of `policy` with the settings of the config.
 
     The environment is the one that the policy's demonstrations name, or the gymnasium environment of `factory`. Raises
     `InputError` when the policy is not one of the task.
     """
-    check_whole(config, *(field for field in ("threads", "max_steps") if config[field] is not None))
+    check_whole(config, *(["max_steps"] if config["max_steps"] is not None else []))
     if policy is None:
         saved = open_saved(config["checkpoint"])
         policy = load_saved(saved, config["weights"], str(pick_device(config["device"])))

@@ -25,7 +25,12 @@ def pick_device(name: str) -> torch.device:
 
 @contextmanager
 def thread_count(threads: int | None) -> Iterator[None]:
-    """Inside, torch computes on the CPU with so many threads (None: as before); afterwards it is as it was."""
+    """Inside, torch computes on the CPU with so many threads (None: as before); afterwards it is as it was.
+
+    Raises `InputError` for less than one.
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads={threads}: expected a whole number of at least 1, or null.")
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)

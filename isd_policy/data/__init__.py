@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from envs.demonstrations.pusht_recording import is_recording
 from isd_core.support.errors import InputError
 from isd_core.support.zarr_groups import is_group
 from isd_core.training.distributed import World
@@ -38,6 +37,7 @@ def read(path: str | Path, options: Mapping[str, Any]) -> Demonstrations:
 
     Raises `InputError` when the file or what it holds cannot be used.
     """
+    from envs.demonstrations.pusht_recording import is_recording  # a loaded policy needs no reader
     from isd_policy.data import pusht, robomimic, zarr_store
 
     path = Path(path)

@@ -242,10 +242,10 @@ def test_a_run_is_not_resumed_on_another_cache_but_on_a_moved_one(build, call, t
     build(tree, tmp_path / "b")
     words = ["data=imagenet32", "data.size=16", "data.classes=3", *SMALL, "grids=null", f"run_dir={tmp_path / 'run'}"]
     words += ["trainer.device=cpu"]
-    assert call(train, "image_train", *words, f"data.source.root={tmp_path / 'a'}") == 0
-    assert call(train, "image_train", *words, f"data.source.root={tmp_path / 'moved'}", "trainer.steps=3") == 0
+    assert call(training, "image_train", *words, f"data.source.root={tmp_path / 'a'}") == 0
+    assert call(training, "image_train", *words, f"data.source.root={tmp_path / 'moved'}", "trainer.steps=3") == 0
     capsys.readouterr()
-    assert call(train, "image_train", *words, f"data.source.root={tmp_path / 'b'}", "trainer.steps=4") == 2
+    assert call(training, "image_train", *words, f"data.source.root={tmp_path / 'b'}", "trainer.steps=4") == 2
     assert "was trained on other data: there content.data.sha256 is" in capsys.readouterr().err
 
 

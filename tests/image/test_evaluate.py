@@ -203,7 +203,8 @@ def test_a_run_of_an_unknown_codec_says_what_decoded_it(damaged, measure, tmp_pa
 def test_no_class_is_no_label_of_a_network_that_never_saw_it(call, draw, tmp_path, capsys):
     folder = tmp_path / "run"
     assert (
-        call(train, "image_train", f"run_dir={folder}", "trainer.steps=1", "guidance=none", "grids=null", *SMALL) == 0
+        call(training, "image_train", f"run_dir={folder}", "trainer.steps=1", "guidance=none", "grids=null", *SMALL)
+        == 0
     )
     words = [f"checkpoint={folder}", f"out={tmp_path / 's.png'}", "device=cpu"]
     assert call(sample, "image_sample", *words, "labels=[10]") == 2
