@@ -96,6 +96,7 @@ def test_documented_commands_exist(line):
 # -- the environment that a command needs -----------------------------------------------------------------------------
 
 HOUSE = ("isd_core", "isd_policy", "isd_image", "envs")
+DISTRIBUTIONS = packages_distributions()
 CHOSEN = {"data=digits": "image", "task=pusht": "pusht", "logger=wandb": "wandb", "runner=ray": "ray"}
 """Extras of what words choose, imported when it is built."""
 
@@ -112,7 +113,7 @@ def imports(file, top_level):
         if not top_level or node not in inside:
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
+            elif isinstance(node, ast.ImportFrom) and not node.level:
                 yield node.module
 
 
@@ -137,7 +138,7 @@ def extras_of(module, words):
     installed = installed.union(*(distributions(PROJECT["optional-dependencies"][extra]) for extra in EXTRAS["demo"]))
     found = {CHOSEN[word] for word in words if word in CHOSEN}
     for package in imported(file_of(module), top_level=False) - sys.stdlib_module_names:
-        names = {canonicalize_name(name) for name in packages_distributions()[package]}
+        names = {canonicalize_name(name) for name in DISTRIBUTIONS[package]}
         found |= {
             extra
             for extra, requirements in PROJECT["optional-dependencies"].items()
