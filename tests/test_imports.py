@@ -8,10 +8,9 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("isd_core", "isd_policy", "isd_image", "envs", "configs", "scripts")
+ROOMS = ("isd_core", "isd_policy", "isd_image", "envs", "scripts")
 MAY_IMPORT: dict[str, set[str]] = {
     "isd_core": set(),
-    "configs": set(),
     "envs": {"isd_core"},
     "isd_image": {"isd_core"},
     "isd_policy": {"isd_core", "envs"},

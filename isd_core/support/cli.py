@@ -28,7 +28,9 @@ from isd_core.support.groups import Groups
 from isd_core.support.overrides import Override, apply, assign, missing_fields
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "configs"
+INSTALLED = ROOT / "isd_core" / "configs"
+"""Where the wheel has the configs: inside a package, so that a project's own `configs` is never in their way."""
+CONFIGS = INSTALLED if INSTALLED.is_dir() else ROOT / "configs"
 
 Choices = dict[str, str | None]
 """The choice of each group (`group` or `group@package`); None where it may be left out and is."""
@@ -138,16 +140,15 @@ def _unread(descriptor: int) -> bool:
 
 
 def check_packages() -> None:
-    """Raises `InputError` when another top-level `configs` or `envs` hides ours."""
-    for name in ("configs", "envs"):
-        spec = importlib.util.find_spec(name)
-        places = [Path(place).resolve() for place in (spec.submodule_search_locations or [])] if spec else []
-        if ROOT / name not in places:
-            found = ", ".join(map(str, places)) or "nothing"
-            raise InputError(
-                f"The package `{name}` of this project lies in {ROOT / name}, but Python finds {found} under that "
-                "name first. Run the command from another folder, or rename or uninstall the other package."
-            )
+    """Raises `InputError` when another top-level `envs` hides ours."""
+    spec = importlib.util.find_spec("envs")
+    places = [Path(place).resolve() for place in (spec.submodule_search_locations or [])] if spec else []
+    if ROOT / "envs" not in places:
+        found = ", ".join(map(str, places)) or "nothing"
+        raise InputError(
+            f"The package `envs` of this project lies in {ROOT / 'envs'}, but Python finds {found} under that name "
+            "first. Run the command from another folder, or rename or uninstall the other package."
+        )
 
 
 # -- configs ----------------------------------------------------------------------------------------------------------

@@ -1,14 +1,13 @@
 """The configs that --help prints: every field explains itself."""
 
 import re
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-import configs
+from isd_core.support.cli import CONFIGS
 
-FOLDER = Path(configs.__file__).parent
+FOLDER = CONFIGS
 FILES = sorted(FOLDER.rglob("*.yaml"))
 PACKAGES = ("isd_core", "isd_policy", "isd_image", "envs", "scripts")
 KEY = re.compile(r"^\s*[\w@/]+:(\s|$)")

@@ -17,7 +17,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PACKAGES = ("isd_core", "isd_policy", "isd_image", "envs", "configs")
+PACKAGES = ("isd_core", "isd_policy", "isd_image", "envs")
 
 
 def direct_requirements():
@@ -94,8 +94,10 @@ def outside(code, unpacked, tmp_path, *before):
 
 
 def test_the_wheel_holds_every_config(unpacked):
-    ours = {path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml")}
-    assert ours == {path.relative_to(unpacked) for path in (unpacked / "configs").rglob("*.yaml")}
+    ours, theirs = ROOT / "configs", unpacked / "isd_core" / "configs"
+    assert {path.relative_to(ours) for path in ours.rglob("*.yaml")} == {
+        path.relative_to(theirs) for path in theirs.rglob("*.yaml")
+    }
 
 
 def test_the_wheel_holds_nothing_else(unpacked):
@@ -114,26 +116,36 @@ def test_the_sdist_holds_what_the_tests_need(built):
 
 
 def test_configs_are_found_outside_the_checkout(unpacked, tmp_path):
-    code = "import sys; sys.argv[1:] = ['data=x.hdf5', '--cfg']; from isd_policy.train import main; main()"
+    code = "import sys; sys.argv[1:] = ['data=x.hdf5', '--cfg']; from isd_policy.training import main; main()"
     answer = outside(code, unpacked, tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "data: x.hdf5" in answer.stdout
 
 
 def test_commands_outside_the_checkout_leave_no_files(unpacked, tmp_path):
-    outside("import sys; sys.argv[1:] = ['--help']; from isd_policy.train import main; main()", unpacked, tmp_path)
+    outside("import sys; sys.argv[1:] = ['--help']; from isd_policy.training import main; main()", unpacked, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["configs", "envs"])
-def test_a_package_that_hides_ours_is_named(name, unpacked, tmp_path):
+def test_a_projects_own_configs_are_not_in_the_way(unpacked, tmp_path):
     foreign = tmp_path / "foreign"
-    (foreign / name).mkdir(parents=True)
-    (foreign / name / "__init__.py").touch()
-    code = "import sys; sys.argv[1:] = ['--help']; from isd_image.train import main; main()"
+    (foreign / "configs").mkdir(parents=True)
+    (foreign / "configs" / "__init__.py").touch()
+    (foreign / "configs" / "policy_train.yaml").write_text("data: theirs\n")
+    code = "import sys; sys.argv[1:] = ['data=x.hdf5', '--cfg']; from isd_policy.training import main; main()"
+    answer = outside(code, unpacked, tmp_path, foreign)
+    assert answer.returncode == 0, answer.stderr
+    assert "data: x.hdf5" in answer.stdout
+
+
+def test_a_package_that_hides_our_envs_is_named(unpacked, tmp_path):
+    foreign = tmp_path / "foreign"
+    (foreign / "envs").mkdir(parents=True)
+    (foreign / "envs" / "__init__.py").touch()
+    code = "import sys; sys.argv[1:] = ['--help']; from isd_image.training import main; main()"
     answer = outside(code, unpacked, tmp_path, foreign)
     assert answer.returncode == 2, answer.stderr
-    assert str(foreign / name) in answer.stderr
+    assert str(foreign / "envs") in answer.stderr
 
 
 def test_the_core_imports_without_any_extra(unpacked, tmp_path):
@@ -146,7 +158,7 @@ class Absent:
         if name.partition(".")[0] in {extras!r}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
-import isd_policy.train, isd_core.training.trainer, isd_image, envs
+import isd_policy.training, isd_core.training.trainer, isd_image, envs
 """
     answer = outside(code, unpacked, tmp_path)
     assert answer.returncode == 0, answer.stderr

@@ -1,1 +1,0 @@
-"""The hydra configs: one root file a command, one folder a group."""
