@@ -11,7 +11,8 @@ from gymnasium import spaces
 
 from envs.engines.engine import Observation, SimulationError, pictures
 from envs.engines.factory import make_engine
-from envs.spec import observation_shapes, spec_from_dict, spec_of_data
+from envs.env_args import spec_of_data
+from envs.spec import observation_shapes, spec_from_dict
 
 
 class SimulatedTask(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):

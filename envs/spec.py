@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from envs.tasks import PUSHT, RobosuiteTask, Task, robosuite_task, task_of_robosuite
+from envs.tasks import PUSHT, RobosuiteTask, Task, robosuite_task
 from isd_core.support.errors import InputError
 
 CHOICES = {
@@ -84,21 +84,21 @@ def spec_from_dict(values: Mapping[str, Any]) -> Spec:
     return EnvSpec.from_dict(values)
 
 
-def spec_of_data(env_args: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> Spec:
-    """The environment that a data file names. engine, mode: of robosuite's tasks."""
-    if env_args.get("env_name") == PUSHT.title:
-        from envs.engines.pusht.spec import PushTSpec
-
-        return PushTSpec()
-    return EnvSpec.from_env_args(env_args, engine, mode)
-
-
 def from_fields(kind: Any, values: Mapping[str, Any]) -> Any:
     """`kind(**values)`; raises `InputError` for a field that the dataclass does not have."""
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise InputError(f"An environment has no field `{unknown[0]}`; known: {', '.join(sorted(known))}.")
     return kind(**values)
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < np.inf
+
+
+def _plain(value: float | tuple[float, ...]) -> float | list[float]:
+    """As JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class EnvSpec:
     engine: `compiled` steps whole action chunks in one compiled function, `robosuite` calls robosuite's own step.
     mode: of the compiled engine; `exact` repeats robosuite bit for bit, `fast` reorders the controller's arithmetic.
     action_mode, frame: whether an action is a displacement or a pose, and in which frame.
-    kp, damping_ratio: the controller's stiffness (1/s^2) and damping; position_scale, rotation_scale: what an action
-    of 1 means in `delta` (m, rad).
+    kp, damping_ratio: the controller's stiffness (1/s^2) and damping, a number or six (x, y, z and three rotations);
+    position_scale, rotation_scale: what an action of 1 means in `delta` (m, rad).
     lite_physics: robosuite's `lite_physics`; false repeats what robosuite up to 1.4.1 did.
     cameras, picture_height, picture_width: pictures among the observations, `<camera>_image`, in pixels.
     """
@@ -119,8 +119,8 @@ class EnvSpec:
     mode: str = "exact"
     action_mode: str = "delta"
     frame: str = "base"
-    kp: float = 150.0
-    damping_ratio: float = 1.0
+    kp: float | tuple[float, ...] = 150.0
+    damping_ratio: float | tuple[float, ...] = 1.0
     position_scale: float = 0.05
     rotation_scale: float = 0.5
     lite_physics: bool = True
@@ -136,10 +136,17 @@ class EnvSpec:
             if (value := getattr(self, field)) not in choices:
                 raise InputError(f"env.{field} is {value!r}; expected one of {', '.join(choices)}.")
         sizes = ("control_freq", "picture_height", "picture_width")
-        for field in ("kp", "damping_ratio", "position_scale", "rotation_scale", *sizes):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        for field in ("position_scale", "rotation_scale", *sizes):
+            if not _is_positive(value := getattr(self, field)):
                 raise InputError(f"env.{field} is {value!r}; expected a number above 0.")
+        for field in ("kp", "damping_ratio"):
+            value = getattr(self, field)
+            if isinstance(value, list | tuple):
+                object.__setattr__(self, field, tuple(value))
+                if len(value) != 6 or not all(map(_is_positive, value)):
+                    raise InputError(f"env.{field} is {list(value)}; expected a number or six numbers above 0.")
+            elif not _is_positive(value):
+                raise InputError(f"env.{field} is {value!r}; expected a number or six numbers above 0.")
 
     @property
     def definition(self) -> RobosuiteTask:
@@ -185,7 +192,8 @@ class EnvSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields; `EnvSpec.from_dict` restores the spec."""
-        return asdict(self) | {"cameras": list(self.cameras)}
+        gains = {"kp": _plain(self.kp), "damping_ratio": _plain(self.damping_ratio)}
+        return asdict(self) | gains | {"cameras": list(self.cameras)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EnvSpec:
@@ -203,8 +211,8 @@ class EnvSpec:
             "input_min": -1,
             "output_max": scale,
             "output_min": [-value for value in scale],
-            "kp": self.kp,
-            "damping_ratio": self.damping_ratio,
+            "kp": _plain(self.kp),
+            "damping_ratio": _plain(self.damping_ratio),
             "impedance_mode": "fixed",
             "kp_limits": [0, 300],
             "damping_ratio_limits": [0, 10],
@@ -244,75 +252,3 @@ class EnvSpec:
             "type": 1,
             "env_kwargs": self.robosuite_arguments,
         }
-
-    @classmethod
-    def from_env_args(cls, env_args: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> EnvSpec:
-        """The environment of a robomimic data file, from its `env_args`, written by robosuite 1.4 or 1.5.
-
-        Files up to robosuite 1.4.1 give the arm's controller alone, with `control_delta` and without `lite_physics`;
-        their actions are in the world frame. Raises `InputError` where a setting has no equivalent here.
-        """
-        task = task_of_robosuite(str(env_args.get("env_name")))
-        arguments = env_args.get("env_kwargs", {})
-        robots = arguments.get("robots", "Panda")
-        robots = [robots] if isinstance(robots, str) else list(robots)
-        _expect("robots", robots, ["Panda"] * task.robots)
-        part, old = _arm_controller(arguments.get("controller_configs"))
-        _expect("controller type", part.get("type"), "OSC_POSE")
-        _expect("impedance_mode", part.get("impedance_mode", "fixed"), "fixed")
-        _expect("uncouple_pos_ori", part.get("uncouple_pos_ori", True), True)
-        for key in ("interpolation", "position_limits", "orientation_limits"):
-            _expect(key, part.get(key), None)
-        _expect("input range", [part.get("input_min", -1), part.get("input_max", 1)], [-1, 1])
-        position, rotation = _symmetric_scales(part)
-        delta = bool(part.get("control_delta", True)) if old else part.get("input_type", "delta") == "delta"
-        return cls(
-            task=task.name,
-            engine=engine,
-            mode=mode,
-            action_mode="delta" if delta else "absolute",
-            frame="world" if old else str(part.get("input_ref_frame", "base")),
-            kp=float(part.get("kp", 150)),
-            damping_ratio=float(part.get("damping_ratio", part.get("damping", 1))),
-            position_scale=position,
-            rotation_scale=rotation,
-            lite_physics=bool(arguments.get("lite_physics", not old)),
-            control_freq=int(arguments.get("control_freq", 20)),
-        )
-
-
-def _expect(name: str, value: Any, expected: Any) -> None:
-    if value != expected:
-        raise InputError(
-            f"The data file's env_args set {name} to {value!r}; only {expected!r} can be simulated here. "
-            "Evaluate it with the robosuite version that made it, or regenerate the data."
-        )
-
-
-def _arm_controller(config: Any) -> tuple[Mapping[str, Any], bool]:
-    """The right arm's controller settings, and whether they are in the layout of robosuite up to 1.4.1."""
-    if isinstance(config, list | tuple):
-        if any(other != config[0] for other in config):
-            raise InputError("The data file's env_args give the robots different controllers; this is not supported.")
-        config = config[0] if config else None
-    if not isinstance(config, Mapping):
-        raise InputError("The data file's env_args hold no controller_configs, so its actions have no meaning here.")
-    if "body_parts" not in config:
-        return config, True
-    parts = config["body_parts"]
-    parts = parts.get("arms", parts)
-    if "right" not in parts:
-        raise InputError("The data file's env_args describe no controller for the right arm.")
-    return parts["right"], False
-
-
-def _symmetric_scales(part: Mapping[str, Any]) -> tuple[float, float]:
-    """(metres, radians) of an action of 1."""
-    high = list(part.get("output_max", [0.05] * 3 + [0.5] * 3))
-    low = list(part.get("output_min", [-value for value in high]))
-    if len(high) != 6 or low != [-v for v in high] or len(set(high[:3])) != 1 or len(set(high[3:])) != 1:
-        raise InputError(
-            f"The data file's env_args scale actions to {low} .. {high}; expected symmetric ranges that are equal for "
-            "x, y, z and for the three rotations."
-        )
-    return float(high[0]), float(high[3])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from envs.spec import Spec, spec_of_data
+from envs.env_args import spec_of_data
+from envs.spec import Spec
 from isd_core.support.errors import InputError
 from isd_policy.build import schema_of
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from envs.env_args import spec_of_data
 from envs.tasks import task_named, task_of_data
 from isd_core.presets import Preset, config_from, given
 from isd_core.support.cli import command, resolved
@@ -108,7 +109,8 @@ def task_name(demonstrations: Demonstrations) -> str:
 
 
 def check_task(demonstrations: Demonstrations, name: str) -> None:
-    """Raises `InputError` when the demonstrations are of another environment than the config's task."""
+    """Raises `InputError` when the demonstrations are of another environment than the config's task, or of one with a
+    setting that cannot be simulated here."""
     found = task_name(demonstrations)
     if name not in (found, OWN):
         recorded = "no environment of ours" if demonstrations.env_args is None else demonstrations.env_args["env_name"]
@@ -116,6 +118,12 @@ def check_task(demonstrations: Demonstrations, name: str) -> None:
             f"{demonstrations.source} holds demonstrations of {recorded}, but task={name} is "
             f"{task_named(name).data_name}. Choose task={found}, or a file of the task."
         )
+    if name == OWN:
+        return
+    try:
+        spec_of_data(demonstrations.env_args or {})
+    except InputError as error:
+        raise InputError(f"{error} Or train without the simulator, by task=own.") from error
 
 
 def schema_of(demonstrations: Demonstrations) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from envs.demonstrations.hdf5 import DemonstrationFile
 from envs.demonstrations.pusht_recording import PushTRecording
 from envs.engines.engine import Engine
 from envs.engines.pusht.spec import PushTSpec
-from envs.spec import Spec, spec_of_data
+from envs.env_args import spec_of_data
+from envs.spec import Spec
 from isd_core.support.errors import InputError
 from isd_core.support.zarr_groups import is_group
 

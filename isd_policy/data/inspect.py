@@ -8,7 +8,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from envs.spec import EnvSpec, observation_shapes, spec_of_data
+from envs.env_args import spec_of_data
+from envs.spec import EnvSpec, observation_shapes
 from envs.tasks import task_named
 from isd_core.support.cli import CONFIGS, command, compose_config
 from isd_core.support.errors import InputError
@@ -81,9 +82,13 @@ def environment(env_args: dict[str, Any] | None) -> str:
         return f"{env_args['env_name']}: simulated"
     return (
         f"{env_args['env_name']} (robosuite {version}): {spec.action_mode} actions in the {spec.frame} frame, "
-        f"kp {spec.kp:g}, scales {spec.position_scale:g} m and {spec.rotation_scale:g} rad, "
+        f"kp {_gains(spec.kp)}, scales {spec.position_scale:g} m and {spec.rotation_scale:g} rad, "
         f"lite_physics {str(spec.lite_physics).lower()}, {spec.control_freq} Hz"
     )
+
+
+def _gains(values: float | tuple[float, ...]) -> str:
+    return f"{values:g}" if isinstance(values, float | int) else " ".join(f"{value:g}" for value in values)
 
 
 def report(described: Description, found: Sequence[str]) -> str:

@@ -102,6 +102,15 @@ def test_demonstrations_of_another_task(demo_file, tmp_path, capsys):
     refused(capsys, code, "demonstrations of Lift, but task=can is PickPlaceCan")
 
 
+def test_a_setting_that_cannot_be_simulated_is_refused_before_training(demo_file, tmp_path, capsys):
+    with h5py.File(demo_file, "r+") as file:
+        env_args = json.loads(file["data"].attrs["env_args"])
+        env_args["env_kwargs"]["gripper_types"] = "RethinkGripper"
+        file["data"].attrs["env_args"] = json.dumps(env_args)
+    code = train_command(f"data={demo_file}", f"run_dir={tmp_path / 'run'}")
+    refused(capsys, code, "gripper_types to 'RethinkGripper'")
+
+
 @pytest.mark.parametrize("word", ["seed=x", "horizons.prediction=long", "horizons.execution=0"])
 def test_training_settings_out_of_range(word, demo_file, tmp_path, capsys):
     code = train_command(f"data={demo_file}", f"run_dir={tmp_path / 'run'}", word)
