@@ -104,6 +104,10 @@ PUSHT = PushTTask("pusht", "Push-T", 300, graded=True)
 TASKS: dict[str, Task] = {**ROBOSUITE_TASKS, PUSHT.name: PUSHT}
 
 
+OWN = "own"
+"""The task of demonstrations that no simulator here belongs to."""
+
+
 def task_named(name: str) -> Task:
     """The task; `InputError` lists the known ones when there is no such task."""
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from envs.env_args import spec_of_data
-from envs.tasks import task_named, task_of_data
+from envs.tasks import OWN, task_named, task_of_data
 from isd_core.presets import Preset, config_from, given
 from isd_core.support.cli import command, resolved
 from isd_core.support.device import pick_device
@@ -28,9 +28,6 @@ from isd_policy.policy import Policy
 from isd_policy.reading import read
 from isd_policy.selection import Selection
 from isd_policy.validation import check_whole
-
-OWN = "own"
-"""The task of demonstrations that no simulator here belongs to."""
 
 
 def train(

@@ -44,14 +44,17 @@ def check_versions() -> dict[str, str]:
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
     """Silences robosuite's logger and Python's warnings within the block."""
+
+    def nothing(record: logging.LogRecord) -> bool:
+        return False
+
     logger = logging.getLogger(ROBOSUITE_LOGGER)
     with no_warnings():
-        level = logger.level
-        logger.setLevel(logging.CRITICAL + 1)
+        logger.addFilter(nothing)  # not the level, which robosuite sets when it is imported
         try:
             yield
         finally:
-            logger.setLevel(level)
+            logger.removeFilter(nothing)
 
 
 def robosuite() -> types.ModuleType:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from envs.env_args import spec_of_data
 from envs.spec import EnvSpec, observation_shapes
-from envs.tasks import task_named
+from envs.tasks import OWN, task_named
 from isd_core.support.cli import CONFIGS, command, compose_config
 from isd_core.support.errors import InputError
 from isd_policy.data import read
@@ -47,8 +47,10 @@ def _refusal(described: Description, key: str, action_key: str) -> str:
 def fits(described: Description) -> Iterator[tuple[str, str]]:
     """(task, what is missing for it) for each task config of the file's environment; an empty text where it fits."""
     for path in sorted((CONFIGS / "task").glob("[!.]*.yaml")):
+        if path.stem == OWN or described.env_args is None:
+            continue
         task = compose_config("policy_train", [f"task={path.stem}", "data=FILE"])["task"]
-        if described.env_args is None or task_named(task.name).data_name != described.env_args["env_name"]:
+        if task_named(task.name).data_name != described.env_args["env_name"]:
             continue
         absent = [key for key in task.observation_keys if key not in described.observations]
         yield path.stem, f"no {', '.join(absent)}" if absent else _differences(described, list(task.observation_keys))

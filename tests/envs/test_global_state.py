@@ -19,7 +19,6 @@ from envs.engines.factory import make_engine
 from envs.isolation import kept_environment, kept_signal_handlers, no_warnings
 from envs.rollouts.rollout import Request, rollout
 from envs.spec import EnvSpec, spec_from_dict
-from isd_core.support import cli
 
 State = Callable[[], dict[str, Any]]
 
@@ -49,7 +48,7 @@ def test_a_generation_and_a_rollout_leave_the_process_as_it_was(tmp_path: Path, 
 
     before = everything()
     words = [f"out={tmp_path / 'lift.hdf5'}", "episodes=1", "workers=1"]
-    assert cli.run(demos.main.__wrapped__, "env_demos", words) == 0
+    assert demos.main.run(*words) == 0
     rollout(EnvSpec(), [1, 2], act, obs_horizon=2, max_steps=8, workers=2)
     assert everything() == before
 
