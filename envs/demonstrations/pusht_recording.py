@@ -10,6 +10,7 @@ import numpy as np
 
 from envs.engines.pusht.spec import PICTURE
 from isd_core.support.errors import InputError
+from isd_core.support.zarr_checks import check_chunks, read_rows
 from isd_core.support.zarr_groups import open_group
 
 PICTURES = "data/img"
@@ -40,20 +41,24 @@ class PushTRecording:
     def open(cls, path: Path, external: bool = False) -> PushTRecording:
         """external: whether its files may lie elsewhere.
 
-        Raises `InputError` for another store, and where the lengths do not fit each other.
+        Raises `InputError` for another store, for lost or damaged chunks, and where the lengths do not fit each other.
         """
         group = open_group(path, external)
         if absent := [key for key in ARRAYS if key not in group]:
             raise InputError(f"{path} has no {absent[0]}: of zarr stores only Push-T's recording holds states.")
-        states, actions = (np.asarray(group[key][:], np.float64) for key in ARRAYS[:2])
-        ends = np.asarray(group[ARRAYS[2]][:]).astype(np.int64)
+        arrays = [group[key] for key in ARRAYS]
+        pictures = group.get(PICTURES)
+        for array in arrays if pictures is None else [*arrays, pictures]:
+            check_chunks(path, array)
+        states, actions = (read_rows(path, array).astype(np.float64) for array in arrays[:2])
+        ends = read_rows(path, arrays[2]).astype(np.int64)
         last = int(ends[-1]) if len(ends) else 0
         if not len(ends) or len(states) != last or len(actions) != last or (np.diff(ends, prepend=0) < 1).any():
             raise InputError(
                 f"{path}: {len(states)} states and {len(actions)} actions, but the episodes end at step {last}. The "
                 "recording is incomplete; download it again."
             )
-        return cls(path, states, actions, ends, group.get(PICTURES))
+        return cls(path, states, actions, ends, pictures)
 
     @property
     def names(self) -> tuple[str, ...]:

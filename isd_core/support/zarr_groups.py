@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isd_core.support.errors import InputError
+from isd_core.support.zarr_checks import check_codecs
 
 MARKERS = ("zarr.json", ".zgroup")
 
@@ -56,7 +57,7 @@ def _check_own(folder: Path) -> None:
 def open_group(path: Path, external: bool = False) -> Any:
     """The root group, for reading. external: whether its files may lie elsewhere, behind symbolic links.
 
-    Raises `InputError` for a damaged store, for such links, and without the package zarr.
+    Raises `InputError` for a damaged store, for such links, for codecs that could run code, and without zarr.
     """
     try:
         import zarr
@@ -64,10 +65,13 @@ def open_group(path: Path, external: bool = False) -> Any:
     except ImportError as error:
         raise InputError(f"{path} needs the package zarr ({error}): pip install 'isd-flow[zarr]'.") from error
     try:
+        if path.is_dir() and not external:
+            _check_own(path)
+        check_codecs(path)
         if path.is_dir():
-            if not external:
-                _check_own(path)
             return zarr.open_group(path, mode="r")
         return zarr.open_group(ZipStore(path, mode="r"), mode="r", path=_root_in_zip(path))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except Exception as error:  # zarr raises what it likes on damaged metadata: TypeError, AttributeError, ValueError
         raise InputError(f"{path} cannot be opened as a zarr group ({error}). Copy or convert it again.") from error

@@ -17,7 +17,7 @@ from isd_core.support.progress import Progress
 from isd_policy.data import read
 from isd_policy.data.demonstrations import Rows
 from isd_policy.data.description import Description, describe
-from isd_policy.data.zarr_store import CHUNK_STEPS, FORMAT, create_numbers, create_pictures
+from isd_policy.data.zarr_store import CHUNK_STEPS, FORMAT, create_numbers, create_pictures, seal
 
 BLOCK_STEPS = 64 * CHUNK_STEPS
 """Steps that are written at once: whole chunks of pictures."""
@@ -54,6 +54,7 @@ def convert(path: Path, out: Path, external: bool = False) -> Description:
         for key, rows in read(path, options).observations.items():
             _write(data, key, rows, ends)
             bar.update(1)
+        seal(temporary, group)
     return described
 
 

@@ -12,6 +12,7 @@ from envs.demonstrations.pusht_recording import PushTRecording
 from envs.engines.pusht.observations import observe
 from envs.engines.pusht.spec import PICTURE, PushTSpec
 from isd_core.support.errors import InputError
+from isd_core.support.zarr_checks import read_rows
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 from isd_policy.data.zarr_store import READ_STEPS
@@ -43,7 +44,8 @@ def read(
         raise InputError(f"{path} has no observation `{unknown[0]}`; there is: {', '.join(known)}.")
     return Demonstrations(
         observations={
-            key: _pictures(found.pictures, pictures) if key == PICTURE_KEY else numbers[key] for key in observation_keys
+            key: _pictures(path, found.pictures, pictures) if key == PICTURE_KEY else numbers[key]
+            for key in observation_keys
         },
         actions=found.actions.astype(np.float32),
         lengths=found.lengths,
@@ -53,12 +55,12 @@ def read(
     )
 
 
-def _pictures(array: Any, place: str) -> Rows:
+def _pictures(path: Path, array: Any, place: str) -> Rows:
     """The pictures [N, 96, 96, 3], which are recorded as float32 from 0 to 255."""
     shape = (array.shape[0], PICTURE, PICTURE, 3)
     if not fits_in_memory(int(np.prod(shape)), place):
-        return RowsOnDisk(lambda first, end: array[first:end].astype(np.uint8), shape)
+        return RowsOnDisk(lambda first, end: read_rows(path, array, first, end).astype(np.uint8), shape)
     out = np.empty(shape, np.uint8)
     for begin in range(0, array.shape[0], READ_STEPS):
-        out[begin : begin + READ_STEPS] = array[begin : begin + READ_STEPS]
+        out[begin : begin + READ_STEPS] = read_rows(path, array, begin, begin + READ_STEPS)
     return out

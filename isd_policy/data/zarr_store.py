@@ -1,11 +1,12 @@
 """Episodes in a zarr store: data/<key> [N, ...], meta/episode_ends [E], and the file's description in its attributes.
 
 The layout of Diffusion Policy's replay buffers, in zarr v3. Numbers lie in large chunks; pictures in chunks of a few
-steps, so that a window costs one or two of them.
+steps, so that a window costs one or two of them. Every chunk is there and ends in its CRC-32C; the metadata has a hash.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from isd_core.support.errors import InputError
+from isd_core.support.zarr_checks import check_chunks, digest, has_checksums, lost_chunks, read_rows
 from isd_core.support.zarr_groups import open_group
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 
 FORMAT = "isd-episodes"
+CHECKSUM = "metadata_sha256"
+"""The attribute with the hash of all metadata, itself apart."""
 CHUNK_STEPS = 8
 """Steps in a chunk of pictures."""
 READ_STEPS = 512
@@ -37,21 +41,27 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, external: bool = False) -> Store:
-        """Raises `InputError` where the description is missing or the lengths do not fit each other."""
+        """Raises `InputError` where the description is missing, the lengths do not fit each other, chunks are lost, or
+        the metadata is not what was written.
+        """
         group = open_group(path, external)
+        described = group.attrs.asdict()
+        if CHECKSUM in described and digest(path, CHECKSUM) != described[CHECKSUM]:
+            raise InputError(f"{path}: its metadata (zarr.json) is not what was written. Copy or convert it again.")
         try:
-            ends, data = np.asarray(group["meta/episode_ends"][:]), group["data"]
+            last_steps, data = group["meta/episode_ends"], group["data"]
+            arrays = dict(sorted(data.arrays()))
         except KeyError as error:
             raise InputError(
                 f"{path} has no {error}; expected data/<key> and meta/episode_ends, as isd_policy.data.convert writes."
             ) from error
-        described = group.attrs.asdict()
         if described.get("format") != FORMAT:
             raise InputError(
                 f"{path} does not say of which environment it is (attribute format={described.get('format')!r}, "
                 f"expected {FORMAT!r}): convert the HDF5 file that it came from by isd_policy.data.convert."
             )
-        arrays = dict(sorted(data.arrays()))
+        _check_chunks(path, described, [last_steps, *arrays.values()])
+        ends = read_rows(path, last_steps)
         for key, array in arrays.items():
             if not len(ends) or array.shape[0] != ends[-1] or (np.diff(ends, prepend=0) < 1).any():
                 last = ends[-1] if len(ends) else 0
@@ -61,6 +71,25 @@ class Store:
                 )
         names = tuple(described["names"])
         return cls(path, arrays, ends, names, described["masks"], described["env_args"])
+
+
+def _check_chunks(path: Path, described: Mapping[str, Any], arrays: Sequence[Any]) -> None:
+    """Counts the chunks; their checksums are compared whenever they are read. For stores of before there were
+    checksums, says what goes unchecked.
+    """
+    if CHECKSUM in described or any(map(has_checksums, arrays)):
+        for array in arrays:
+            check_chunks(path, array)
+        if CHECKSUM not in described:
+            raise InputError(f"{path}: the hash of its metadata ({CHECKSUM}) is lost. Copy or convert it again.")
+        return
+    lost = {array.path: lost_chunks(path, array) for array in arrays}
+    absent = ", ".join(f"{gone} of {count} chunks of {name}" for name, (gone, count) in lost.items() if gone)
+    print(
+        f"{path} was written without checksums, so damage to it would not be noticed"
+        f"{f'; {absent} are absent and read as zeros' if absent else ''}. Convert its source again.",
+        file=sys.stderr,
+    )
 
 
 def read(
@@ -117,7 +146,7 @@ def _numbers(store: Store, key: str, spans: Sequence[tuple[int, int]]) -> np.nda
     array = _array(store, key)
     if array.ndim != 2:
         raise InputError(f"{store.path}: data/{key} has shape {array.shape}; expected [steps, size] numbers.")
-    values = np.asarray(array[:], np.float32)
+    values = read_rows(store.path, array).astype(np.float32, copy=False)
     values = np.concatenate([values[begin:end] for begin, end in spans])
     if not np.isfinite(values).all():
         step, column = np.argwhere(~np.isfinite(values))[0]
@@ -131,8 +160,8 @@ def _rows(store: Store, key: str, spans: Sequence[tuple[int, int]], pictures: st
         return _numbers(store, key, spans)
     shape = (sum(end - begin for begin, end in spans), *array.shape[1:])
     if fits_in_memory(int(np.prod(shape)), pictures):
-        return np.concatenate([array[begin:end] for begin, end in spans])
-    return RowsOnDisk(_Shifted(chunk_reader(store.path / "data" / key, array), spans), shape)
+        return np.concatenate([read_rows(store.path, array, begin, end) for begin, end in spans])
+    return RowsOnDisk(_Shifted(chunk_reader(store.path, array), spans), shape)
 
 
 class _Shifted:
@@ -149,23 +178,37 @@ class _Shifted:
         return values
 
 
-def chunk_reader(folder: Path, array: Any) -> Any:
+def chunk_reader(path: Path, array: Any) -> Any:
     """Reads rows [first, end) of an array of pictures.
 
     Chunks that `create_pictures` wrote are read and decoded here: zarr's own read costs a millisecond a window, ten
-    times as much as the decoding. Arrays of another making are read by zarr.
+    times as much as the decoding. Arrays of another making are read by zarr. Raises `InputError`, when it reads, for a
+    chunk that is lost or whose checksum differs.
     """
+    from google_crc32c import value as crc32c
     from numcodecs import blosc
 
+    folder = path / array.path
     chunks, shape = array.chunks, array.shape
     names = [type(codec).__name__ for codec in getattr(array, "compressors", ())]
-    ours = array.metadata.zarr_format == 3 and names == ["BloscCodec"] and array.shards is None and folder.is_dir()
-    if not ours or chunks[1:] != shape[1:]:
-        return lambda first, end: array[first:end]
+    plain = array.metadata.zarr_format == 3 and array.shards is None and folder.is_dir()
+    checked = names == ["BloscCodec", "Crc32cCodec"]
+    if not plain or not (checked or names == ["BloscCodec"]) or chunks[1:] != shape[1:]:
+        return lambda first, end: read_rows(path, array, first, end)
 
     def chunk(number: int) -> np.ndarray:
         file = folder / array.metadata.encode_chunk_key((number, *[0] * (len(shape) - 1)))
-        return np.frombuffer(blosc.decompress(file.read_bytes()), np.uint8).reshape(chunks)
+        if not checked and not file.exists():  # older stores have no chunks of zeros
+            return np.zeros(chunks, np.uint8)
+        try:
+            data = file.read_bytes()
+            if checked:
+                data, stored = data[:-4], data[-4:]
+                if crc32c(data) != int.from_bytes(stored, "little"):
+                    raise ValueError("its checksum differs")
+            return np.frombuffer(blosc.decompress(data), np.uint8).reshape(chunks)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"{file} is lost or damaged ({error}). Copy or convert the store again.") from error
 
     def read(first: int, end: int) -> np.ndarray:
         begin = first // chunks[0]
@@ -178,7 +221,9 @@ def chunk_reader(folder: Path, array: Any) -> Any:
 
 def create_numbers(group: Any, key: str, shape: tuple[int, ...], dtype: Any) -> Any:
     """A new array for numbers [N, d]."""
-    return group.create_array(key, shape=shape, dtype=dtype, chunks=(min(shape[0], 16_384), *shape[1:]))
+    from zarr.codecs import ZstdCodec
+
+    return _create(group, key, shape, dtype, (min(shape[0], 16_384), *shape[1:]), ZstdCodec())
 
 
 def create_pictures(group: Any, key: str, shape: tuple[int, ...]) -> Any:
@@ -186,5 +231,24 @@ def create_pictures(group: Any, key: str, shape: tuple[int, ...]) -> Any:
     from zarr.codecs import BloscCodec
 
     compressor = BloscCodec(cname="zstd", clevel=3, shuffle="noshuffle")
-    chunks = (CHUNK_STEPS, *shape[1:])
-    return group.create_array(key, shape=shape, dtype=np.uint8, chunks=chunks, compressors=compressor, fill_value=0)
+    return _create(group, key, shape, np.uint8, (CHUNK_STEPS, *shape[1:]), compressor)
+
+
+def _create(group: Any, key: str, shape: tuple[int, ...], dtype: Any, chunks: tuple[int, ...], compressor: Any) -> Any:
+    """Every chunk is written, also one of zeros, and ends in its checksum."""
+    from zarr.codecs import Crc32cCodec
+
+    return group.create_array(
+        key,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        compressors=(compressor, Crc32cCodec()),
+        fill_value=0,
+        config={"write_empty_chunks": True},
+    )
+
+
+def seal(path: Path, group: Any) -> None:
+    """Records the hash of a store's metadata in it, when all else is written."""
+    group.attrs[CHECKSUM] = digest(path, CHECKSUM)

@@ -1,5 +1,6 @@
 """Push-T's recording, by the three episodes in tests/data/pusht."""
 
+import shutil
 import zipfile
 
 import numpy as np
@@ -74,3 +75,12 @@ def test_a_recording_without_pictures_is_one_of_states(recording, tmp_path):
 def test_what_the_recording_does_not_have(recording, options, match):
     with pytest.raises(InputError, match=match):
         read(recording, options)
+
+
+@pytest.mark.parametrize("key", ["data/state", "data/action", "data/img"])
+def test_a_lost_chunk_of_the_recording_is_found_on_opening(recording, tmp_path, key):
+    shutil.unpack_archive(recording, tmp_path / "copy", "zip")
+    (folder,) = (tmp_path / "copy").rglob(key)
+    next(path for path in sorted(folder.iterdir()) if not path.name.startswith(".")).unlink()
+    with pytest.raises(InputError, match=f"chunks of .*{key} are lost"):
+        read(folder.parents[1], {"observation_keys": ["agent_pos"]})

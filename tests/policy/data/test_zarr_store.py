@@ -1,13 +1,19 @@
+import json
+import shutil
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 import torch
 
 from isd_core.support.errors import InputError
+from isd_core.support.zarr_groups import open_group
 from isd_policy.data import read
 from isd_policy.data.convert import convert
 from isd_policy.data.description import describe
 from isd_policy.data.windows import ActionChunks
+from isd_policy.data.zarr_store import seal
 from isd_policy.horizons import Horizons
 
 zarr = pytest.importorskip("zarr", reason="the zarr extra is not installed")
@@ -76,6 +82,7 @@ def test_pictures_of_another_making_are_read_too(source, store):
     values = group["data/front_image"][:]
     del group["data/front_image"]
     group["data"].create_array("front_image", data=values, chunks=(50, 6, 5, 3))
+    seal(store, group)
     expected, found = (batch_of(path, pictures="disk")["obs"]["front_image"] for path in (source, store))
     assert torch.equal(found, expected)
 
@@ -110,6 +117,7 @@ def test_an_unknown_filter_key_lists_the_known(store):
 def test_a_store_that_ends_early(store):
     group = zarr.open_group(store, mode="r+")
     group["data/actions"].resize((300, 7))
+    seal(store, group)
     refuse(store, "data/actions has 300 steps, meta/episode_ends says 346")
 
 
@@ -128,3 +136,142 @@ def test_nan_in_a_store(store):
 def test_an_empty_folder_is_no_store(tmp_path):
     (tmp_path / "empty.zarr").mkdir()
     refuse(tmp_path / "empty.zarr", "no file")
+
+
+# -- damage ------------------------------------------------------------------------------------------------------------
+
+
+def everything(path, pictures):
+    """Whatever a training could read of a store."""
+    demonstrations = read(path, {"observation_keys": KEYS, "pictures": pictures})
+    data = ActionChunks(demonstrations, Horizons())
+    return [demonstrations.actions, data.batch(torch.arange(len(data)))]
+
+
+def same(a, b):
+    obs = all(torch.equal(a[1]["obs"][key], b[1]["obs"][key]) for key in KEYS)
+    return obs and np.array_equal(a[0], b[0]) and torch.equal(a[1]["action"], b[1]["action"])
+
+
+def chunks_of(folder):
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "zarr.json")
+
+
+@pytest.mark.parametrize("pictures", ["memory", "disk"])
+def test_no_flipped_bit_is_wrong_in_silence(store, pictures):
+    """In chunks and in metadata alike."""
+    rng, silent, refused = np.random.default_rng(0), [], []
+    reference = everything(store, pictures)
+    files = sorted(p for p in store.rglob("*") if p.is_file() and "actions_abs" not in str(p))
+    for _ in range(30):
+        file = files[rng.integers(len(files))]
+        data = file.read_bytes()
+        damaged = bytearray(data)
+        damaged[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        file.write_bytes(damaged)
+        try:
+            if not same(everything(store, pictures), reference):
+                silent.append(file)
+        except InputError as error:
+            refused.append(str(error))
+        file.write_bytes(data)
+    assert silent == []
+    assert len(refused) > 20
+    assert all(str(store) in message for message in refused)
+
+
+@pytest.mark.parametrize("key", ["data/front_image", "data/object", "data/actions", "meta/episode_ends"])
+def test_a_lost_chunk_is_found_on_opening(store, key):
+    chunks_of(store / key)[0].unlink()
+    refuse(store, f"1 of .* chunks of {key} are lost", pictures="disk")
+
+
+def test_lost_metadata_is_found(store):
+    (store / "data/actions_abs/zarr.json").unlink()
+    refuse(store, "metadata")
+
+
+def test_all_chunks_are_written_also_those_of_zeros(source, tmp_path):
+    with h5py.File(source, "r+") as file:
+        for i in range(4):
+            file[f"data/demo_{i}/obs/front_image"][:] = 0
+            file[f"data/demo_{i}/obs/object"][:] = 0
+    convert(source, tmp_path / "zeros.zarr")
+    batch = batch_of(tmp_path / "zeros.zarr", pictures="disk")
+    assert not batch["obs"]["front_image"].any()
+
+
+@pytest.fixture
+def old_store(store):
+    """A store as it was written before there were checksums, with a picture chunk of zeros left out."""
+    group = zarr.open_group(store, mode="r+")
+    for key in [*(f"data/{name}" for name, _ in group["data"].arrays()), "meta/episode_ends"]:
+        values, chunks = group[key][:], group[key].chunks
+        if key == "data/front_image":
+            values[8:16] = 0
+        del group[key]
+        codec = zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="noshuffle")
+        group.create_array(key, data=values, chunks=chunks, compressors=codec, fill_value=0)
+    del group.attrs["metadata_sha256"]
+    return store
+
+
+@pytest.mark.parametrize("pictures", ["memory", "disk"])
+def test_a_store_without_checksums_opens_and_says_what_is_unchecked(old_store, pictures, capsys):
+    values = zarr.open_group(old_store, mode="r")["data/front_image"][:]
+    capsys.readouterr()
+    found = read(old_store, {"observation_keys": KEYS, "pictures": pictures}).observations["front_image"]
+    said = capsys.readouterr().err
+    assert "without checksums" in said
+    assert "1 of 44 chunks of data/front_image are absent and read as zeros" in said
+    rows = np.arange(13, 45)
+    np.testing.assert_array_equal(found[rows[None]][0], values[rows])
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_codec_that_unpickles_is_refused_before_anything_is_decoded(tmp_path, version, monkeypatch):
+    import numcodecs
+
+    monkeypatch.setattr(numcodecs.Pickle, "decode", lambda *_: pytest.fail("something was unpickled"))
+    monkeypatch.setattr(numcodecs.Pickle, "from_config", lambda *_: pytest.fail("the codec was built"))
+    path = tmp_path / "evil.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    group.create_array("data/actions", data=np.zeros((4, 2), np.float32))
+    file = path / "data/actions" / (".zarray" if version == 2 else "zarr.json")
+    about = json.loads(file.read_text())
+    if version == 2:
+        about["filters"] = [{"id": "pickle", "protocol": 5}]
+    else:
+        about["codecs"].insert(0, {"name": "numcodecs.pickle", "configuration": {"id": "pickle"}})
+    file.write_text(json.dumps(about))
+    for store in (path, zipped(path, tmp_path)):
+        with pytest.raises(InputError, match=r"names the codec `(numcodecs\.)?pickle`"):
+            open_group(store)
+
+
+HIDDEN_CODECS = {
+    "objects": {"zarr_format": 2, "dtype": "|O", "compressor": None, "filters": None},
+    "structured": {"zarr_format": 2, "dtype": [["a", "|O"]], "compressor": None, "filters": None},
+    "consolidated": {"metadata": {"data/x/.zarray": {"filters": [{"id": "msgpack2"}]}}},
+    "sharded": {"codecs": [{"name": "sharding_indexed", "configuration": {"codecs": [{"name": "evil"}]}}]},
+}
+
+
+@pytest.mark.parametrize("kind", HIDDEN_CODECS)
+def test_arrays_of_objects_and_nested_codecs_are_refused(tmp_path, kind):
+    (tmp_path / ".zgroup").write_text('{"zarr_format": 2}')
+    (tmp_path / ".zmetadata").write_text(json.dumps(HIDDEN_CODECS[kind]))
+    with pytest.raises(InputError, match="names the codec"):
+        open_group(tmp_path)
+
+
+def zipped(path, tmp_path):
+    return Path(shutil.make_archive(str(tmp_path / "x"), "zip", path))
+
+
+def test_a_zipped_store_is_checked_too(store, tmp_path):
+    archive = zipped(store, tmp_path)
+    expected, found = (batch_of(path)["obs"]["front_image"] for path in (store, archive))
+    assert torch.equal(found, expected)
+    chunks_of(store / "data/front_image")[3].unlink()
+    refuse(zipped(store, tmp_path), "1 of 44 chunks of data/front_image are lost")
