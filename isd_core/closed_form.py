@@ -113,11 +113,6 @@ class Mixture1D:
         mean, std, weights = self._components(t, x)
         return (weights * torch.special.ndtr((x - mean) / std)).sum(1, keepdim=True)
 
-    def density(self, x: Tensor, t: Tensor) -> Tensor:
-        """p_t(x), [B, 1]."""
-        mean, std, weights = self._components(t, x)
-        return (weights * (-(((x - mean) / std) ** 2) / 2).exp() / (std * math.sqrt(2 * math.pi))).sum(1, keepdim=True)
-
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
         """v*(x, t), [B, 1]."""
         c = self.path.coefficients(t[:, None])

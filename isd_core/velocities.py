@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Points
 from isd_core.paths import Path
+from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build, register, role
-from isd_core.training.checkpoint import NETWORK_OF, load
+from isd_core.training import heads
+from isd_core.training.checkpoint import load
 
 
 @role("velocity", "velocities")
@@ -31,6 +33,10 @@ class Velocity(ABC):
     def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """The velocity at any (x, t)."""
         ...
+
+    def frozen(self) -> list[nn.Module]:
+        """The networks that it asks and that nothing trains."""
+        return []
 
 
 @register("velocity", "conditional")
@@ -78,15 +84,22 @@ class Teacher(Velocity):
         with torch.no_grad():
             return self.net(x, t, t, cond)
 
+    def frozen(self) -> list[nn.Module]:
+        return [self.net] if isinstance(self.net, nn.Module) else []
+
 
 @register("velocity", "teacher")
 def teacher(checkpoint: str, path: Path) -> Teacher:
-    """The teacher in a checkpoint of either head (its EMA weights), which must have been trained on the same path."""
+    """The teacher in a checkpoint (its EMA weights), which must have been trained on the same path.
+
+    Its head is the one that the checkpoint names, as far as this program knows it.
+    """
     saved = load(checkpoint)
     trained_on = build("path", saved.config["path"])
     if trained_on != path:
         raise InputError(f"The teacher {saved.path} was trained on {trained_on}, this run is on {path}: use one path.")
-    net = NETWORK_OF[saved.meta["kind"]](saved.config)
+    with seeds.forked():
+        net = heads.head_of(saved).network(saved.config)
     weights = saved.tensors("ema")
     if any(key.startswith("encoder.") for key in weights):
         raise InputError(

@@ -14,7 +14,7 @@ from isd_core.support import seeds
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
-from isd_core.training import checkpoint
+from isd_core.training import checkpoint, heads
 from isd_image import codecs, networks, optimizer, released
 from isd_image.data import ImageData
 from isd_image.generate import Generator
@@ -133,4 +133,11 @@ def _normaliser(state: Mapping[str, Tensor], path: Path) -> ChannelNormaliser:
     return ChannelNormaliser(state["normaliser.mean"], state["normaliser.std"])
 
 
-checkpoint.NETWORK_OF[KIND] = build_network
+HEAD = heads.declare(
+    heads.Head(
+        KIND,
+        build_network,
+        resumable=("data", "unconditional", "grids"),
+        packages=("pillow", "torchvision", "diffusers", "scikit-learn"),
+    )
+)

@@ -16,7 +16,7 @@ from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_core.training.optimizer import optimizer_tensors
 from isd_core.training.resume import CONTENT
-from isd_image.build import KIND, build_network
+from isd_image.build import HEAD, KIND, build_network
 from isd_image.model import ChannelNormaliser, ImageModel
 from isd_image.released import convert, weights_of
 from isd_image.weights import read_weights
@@ -58,7 +58,7 @@ def main(cfg: DictConfig) -> None:
         "optimizer": layout,
         "config": config,
         "converted": {"file": Path(source).name, "sha256": files.sha256(source), "compat": compat},
-        **checkpoint.provenance(),
+        **checkpoint.provenance(HEAD.packages),
     }
     folder = checkpoint.save(run_dir, step, groups | {"optimizer": tensors}, meta)
     more = " derivative=released_clock" if compat == "released" else ""

@@ -15,7 +15,7 @@ from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
-from isd_image.build import open_checkpoint
+from isd_image.build import HEAD, open_checkpoint
 from isd_image.codecs.base import pixel_channels
 from isd_image.metrics.distances import frechet, inception_score, kernel_distance, precision_recall
 from isd_image.metrics.extractors import Extractor, Features, describe, digest
@@ -74,7 +74,7 @@ def evaluate_from(config: dict[str, Any]) -> dict[str, Any]:
     floor = _floor(config, saved, extractor, reference)
     report = {"nfe": results, "real": floor, "protocol": protocol, "protocol_sha256": digest(protocol), **origin}
     if config["out"] is not None:
-        files.write_json(config["out"], report | checkpoint.provenance())
+        files.write_json(config["out"], report | checkpoint.provenance(HEAD.packages))
     return report
 
 

@@ -15,7 +15,7 @@ from isd_core import parametrisation, sampling
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
-from isd_core.training import checkpoint
+from isd_core.training import heads
 from isd_policy import networks, objectives
 from isd_policy.actions import ActionRepresentation
 from isd_policy.data.demonstrations import Demonstrations
@@ -98,4 +98,11 @@ def normaliser_of(state: Mapping[str, Tensor], source: str) -> Normaliser:
     return Normaliser(MinMax(observation_low, observation_high), MinMax(action_low, action_high))
 
 
-checkpoint.NETWORK_OF[KIND] = build_network
+HEAD = heads.declare(
+    heads.Head(
+        KIND,
+        build_network,
+        resumable=("data", "unconditional", "evaluation"),
+        packages=("gymnasium", "mujoco", "robosuite", "gym-pusht", "pymunk", "h5py"),
+    )
+)

@@ -17,6 +17,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_policy.backend import PolicyBackend
+from isd_policy.build import HEAD
 from isd_policy.environment import environment_of
 from isd_policy.loading import load_saved, open_saved
 from isd_policy.policy import Policy
@@ -44,7 +45,7 @@ class Simulation:
         return {
             "task": self.env.task,
             "checkpoint": {"path": str(self.saved.path), "step": self.saved.step, "seed": self.saved.meta["seed"]},
-            "versions": checkpoint.provenance()["versions"],
+            "versions": checkpoint.provenance(HEAD.packages)["versions"],
         }
 
 

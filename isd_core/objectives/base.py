@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from isd_core.flow_map import FlowMap
 from isd_core.guidance import Guidance, NoGuidance
@@ -59,6 +59,10 @@ class Objective(ABC):
     def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
         """The loss at a draw: nothing in it is random but the network's own dropout."""
 
+    def frozen(self) -> list[nn.Module]:
+        """The networks that the loss asks and that nothing trains, such as a teacher: they go where the loss goes."""
+        return []
+
     def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
         """x: [B, ...] data in normalised units."""
         return self.loss(net, self.draw(x, cond, rng, step))
@@ -84,6 +88,11 @@ class Residual(NamedTuple):
 
     value: Tensor
     weight: Tensor | None = None
+
+    @property
+    def weighted(self) -> Tensor:
+        """weight * value, [n]."""
+        return self.value if self.weight is None else self.weight * self.value
 
 
 @dataclass(frozen=True)
@@ -156,7 +165,8 @@ class FlowMapObjective(Objective):
 
     @abstractmethod
     def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
-        """The residual of F_ts = F(x_t; t, s), which carries the gradient; F_tt has none and is given if wanted."""
+        """The residual of F_ts = F(x_t; t, s), which carries the gradient. F_tt = F(x_t; t, t) has none; it is there
+        where `wants_diagonal`, and where the diagonal term gives it for nothing."""
 
     def rows(self, n: int) -> int:
         """How many of `n` samples take the residual: the first ones. With a share, neither part is empty (n > 1)."""
@@ -175,42 +185,53 @@ class FlowMapObjective(Objective):
     def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
         """Terms: residual, and flow (L_FM) where there is a diagonal term."""
         net = SameDropout(net, draw.x.device) if self.same_dropout and has_dropout(net) else net
-        points, split = self.points(net, draw), self.rows(len(draw.x))
-        both = points.rows(slice(0, split))
-        rest = points.rows(slice(split, None)) if self.share < 1 else both
+        points = self.points(net, draw)  # x_t, v: [B, ...]; t, s: [B]
+        if self.share == 1:
+            return self._both_terms_on_all_rows(net, points, draw.extra)
+        return self._one_term_on_each_row(net, points, draw.extra)
 
-        F_diagonal, F_ts = self.graded(net, rest, both)
-        F_tt = self.own_diagonal(net, both, F_diagonal)
-        residual = self.residual(net, both, F_ts, F_tt, draw.extra)
+    def _both_terms_on_all_rows(self, net: VelocityNet, at: Points, extra: Any) -> LossOut:
+        """share = 1: w(t) (residual + diagonal * L_FM), [B] each."""
+        if self.diagonal == 0:
+            F_ts = net(at.x_t, at.t, at.s, at.cond)  # [B, ...]
+            F_tt = self._diagonal(net, at) if self.wants_diagonal else None
+            residual = self.residual(net, at, F_ts, F_tt, extra)
+            return self._weighted(residual.weighted, at.t, {"residual": residual.value})
+        F_tt, F_ts = self._diagonal_and_jump(net, at, at)  # [B, ...] each, from one call of 2B rows
+        residual = self.residual(net, at, F_ts, F_tt.detach(), extra)
+        flow = self.diagonal_discrepancy(F_tt, at.v)  # [B]
+        terms = {"residual": residual.value, "flow": flow}
+        return self._weighted(residual.weighted + self.diagonal * flow, at.t, terms)
 
-        values = [residual.value if residual.weight is None else residual.weight * residual.value]
-        terms, t = {"residual": residual.value.detach()}, both.t
-        if F_diagonal is not None:
-            flow = self.diagonal_discrepancy(F_diagonal, rest.v)
-            terms["flow"] = flow.detach()
-            values = [values[0], self.diagonal * flow] if self.share < 1 else [values[0] + self.diagonal * flow]
-            t = points.t
-        return LossOut(self.weighting(torch.cat(values), t, self.path).mean(), terms)
+    def _one_term_on_each_row(self, net: VelocityNet, points: Points, extra: Any) -> LossOut:
+        """share < 1: w(t) residual on the first R = share B rows, w(t) diagonal * L_FM on the other B - R."""
+        split = self.rows(len(points.t))
+        at, rest = points.rows(slice(0, split)), points.rows(slice(split, None))
+        F_rest, F_ts = self._diagonal_and_jump(net, rest, at)  # [B - R, ...] and [R, ...], from one call of B rows
+        F_tt = self._diagonal(net, at) if self.wants_diagonal else None  # [R, ...]
+        residual = self.residual(net, at, F_ts, F_tt, extra)
+        flow = self.diagonal_discrepancy(F_rest, rest.v)  # [B - R]
+        terms = {"residual": residual.value, "flow": flow}
+        return self._weighted(torch.cat([residual.weighted, self.diagonal * flow]), points.t, terms)
+
+    def _weighted(self, value: Tensor, t: Tensor, terms: dict[str, Tensor]) -> LossOut:
+        """The mean of w(t) value, both [B]."""
+        detached = {name: term.detach() for name, term in terms.items()}
+        return LossOut(self.weighting(value, t, self.path).mean(), detached)
+
+    def _diagonal_and_jump(self, net: VelocityNet, diagonal: Points, jump: Points) -> tuple[Tensor, Tensor]:
+        """F(x_t; t, t) at the first points and F(x_t; t, s) at the second, from one call."""
+        calls = [(diagonal.x_t, diagonal.t, diagonal.t, diagonal.cond), (jump.x_t, jump.t, jump.s, jump.cond)]
+        F_tt, F_ts = net(*stack(calls)).split([len(diagonal.t), len(jump.t)])
+        return F_tt, F_ts
+
+    @torch.no_grad()
+    def _diagonal(self, net: VelocityNet, at: Points) -> Tensor:
+        """F(x_t; t, t), without gradient."""
+        return net(at.x_t, at.t, at.t, at.cond)
 
     def points(self, net: VelocityNet, draw: Draw) -> Points:
         """The points between data and noise, and the guided velocity there."""
         x_t, v_t = self.flow_map.interpolate(draw.x, draw.z, draw.t)
         v = self.guidance.target(net, x_t, draw.t, v_t, draw.cond)
         return Points(x_t, v, draw.t, draw.s, draw.cond)
-
-    def graded(self, net: VelocityNet, diagonal: Points, jump: Points) -> tuple[Tensor | None, Tensor]:
-        """F(x_t; t, t) and F(x_t; t, s) from one call; the former is None without a diagonal term."""
-        if not self.diagonal:
-            return None, net(jump.x_t, jump.t, jump.s, jump.cond)
-        calls = [(diagonal.x_t, diagonal.t, diagonal.t, diagonal.cond), (jump.x_t, jump.t, jump.s, jump.cond)]
-        F_tt, F_ts = net(*stack(calls)).split([len(diagonal.t), len(jump.t)])
-        return F_tt, F_ts
-
-    def own_diagonal(self, net: VelocityNet, at: Points, F_diagonal: Tensor | None) -> Tensor | None:
-        """F(x_t; t, t) without gradient on the residual's rows, where the residual wants it: free if share = 1."""
-        if not self.wants_diagonal:
-            return None
-        if F_diagonal is not None and self.share == 1:
-            return F_diagonal.detach()
-        with torch.no_grad():
-            return net(at.x_t, at.t, at.t, at.cond)

@@ -1,12 +1,24 @@
 """The Eulerian identity df/dt + (df/dx) v = 0 (move the start), as a regression of F(x_t; t, s) on its target T.
 
-Two slots take a velocity, `target` (v in T) and `tangent` (the direction of dF/dt), and the stop-gradient has a place.
-That choice tells the members of the family apart:
+One step of improved self-distillation (arXiv 2601.22679), for data x and noise z; A, dA = dA/dt and ddA are those of
+the flow map at (t, s), on the linear path t - s, 1 and 0:
+
+    t, s ~ times, s <= t
+    x_t = alpha_t x + sigma_t z;  v_t = alpha'_t x + sigma'_t z     the point and its conditional velocity
+    F_tt, F_ts = F(x_t; t, t), F(x_t; t, s)                         one call of 2B rows
+    v = w = sg F_tt                                                 the own diagonal, in T and as the tangent
+    dF = sg [ (dF/dx) w + dF/dt ] at (x_t; t, s)                    the derivative along (w, 1, 0)
+    T = sg [ F_ts + dA (v - F_ts) + ddA x_t - A dF ]                linear: v - (t - s) dF
+    loss = w(t) ( |F_tt - v_t|^2 + |F_ts - T|^2 )                   averaged over the batch
+
+What its relatives put into the two slots `target` (v) and `tangent` (w):
 
     direct training, MeanFlow   conditional   conditional
     improved MeanFlow           conditional   own diagonal
     iSD, ESD                    own diagonal  own diagonal
     distillation                teacher       teacher
+
+They also differ in the part of the batch that takes the second term (`share`) and in where the gradient stops.
 """
 
 from __future__ import annotations
@@ -15,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from isd_core.curricula import Constant, Curriculum
 from isd_core.derivatives import CentralDifference, Derivative
@@ -36,9 +48,11 @@ STOP_GRADIENTS = ("full", "spatial", "none")
 class Eulerian(FlowMapObjective):
     """|F - sg T|^2 with T = F + dA (v - F) + ddA x - A dF/dt (arXiv 2601.22679: L_SD-R with own diagonals).
 
-    stop_gradient: `full` (the target carries no gradient), `spatial` (|D / nu|^2 with the stop-gradient on (dF/dx) v
-    alone, L_SD) or `none` (|D / nu|^2, gradient everywhere but in the velocities). tangent: None is the target's
-    velocity.
+    stop_gradient: with D = T - F, which vanishes for the true flow map,
+        full     |F - sg T|^2   no gradient in the target
+        spatial  |D / nu|^2     no gradient in (dF/dx) w alone (L_SD)
+        none     |D / nu|^2     no gradient in the velocities alone
+    tangent: None is the target's velocity.
     """
 
     derivative: Derivative = field(default_factory=CentralDifference)
@@ -61,21 +75,25 @@ class Eulerian(FlowMapObjective):
     def self_taught(self) -> bool:
         return self.target.own
 
+    def frozen(self) -> list[nn.Module]:
+        return [net for source in (self.target, self.tangent) if source is not None for net in source.frozen()]
+
     def velocities(self, at: Points, F_tt: Tensor | None) -> tuple[Tensor, Tensor]:
         """The velocity in T, and the direction of dF/dt."""
         v = self.target.at_points(at, F_tt)
         return v, v if self.tangent is None else self.tangent.at_points(at, F_tt)
 
     def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
-        v, w = self.velocities(at, F_tt)
-        if self.stop_gradient == "full":
-            dF = self.along(net, at, dx=w, dt=1.0)
-            target = self.flow_map.target(at.x_t, F_ts.detach(), v, dF, at.t, at.s)
-            return Residual(self.discrepancy(F_ts, target))
-        if self.stop_gradient == "spatial":
-            dF = self.along(net, at, dx=w) + self.along(net, at, dt=1.0, graph=True)
-        else:
-            dF = self.along(net, at, dx=w, dt=1.0, graph=True)
+        v, w = self.velocities(at, F_tt)  # [n, ...] each, without gradient
+        match self.stop_gradient:
+            case "full":
+                dF = self.along(net, at, dx=w, dt=1.0)
+                target = self.flow_map.target(at.x_t, F_ts.detach(), v, dF, at.t, at.s)
+                return Residual(self.discrepancy(F_ts, target))
+            case "spatial":
+                dF = self.along(net, at, dx=w) + self.along(net, at, dt=1.0, graph=True)
+            case _:
+                dF = self.along(net, at, dx=w, dt=1.0, graph=True)
         D = self.flow_map.target(at.x_t, F_ts, v, dF, at.t, at.s) - F_ts
         return Residual(self.discrepancy(D / self.path.nu, torch.zeros_like(D)))
 

@@ -1,11 +1,19 @@
-"""The Lagrangian identity df/ds = v(f(x; t, s), s) (move the end)."""
+"""The Lagrangian identity df/ds = v(f(x; t, s), s) (move the end).
+
+One step of Lagrangian self-distillation (arXiv 2505.18825), x_t, v_t, F_tt and F_ts as in `eulerian`:
+
+    f = sg f(x_t; t, s)                                where the map arrives; linear: x_t - (t - s) F_ts
+    v = sg F(f; s, s)                                  the velocity there: the own diagonal, or a teacher's
+    df/ds, from F_ts and dF/ds at (x_t; t, s)          with gradient; linear: F_ts - (t - s) dF/ds
+    loss = w(t) ( |F_tt - v_t|^2 + |df/ds - v|^2 )
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from isd_core.derivatives import CentralDifference, Derivative
 from isd_core.network import VelocityNet
@@ -37,6 +45,9 @@ class Lagrangian(FlowMapObjective):
     @property
     def self_taught(self) -> bool:
         return self.velocity.own
+
+    def frozen(self) -> list[nn.Module]:
+        return self.velocity.frozen()
 
     def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
         x, t, s, cond = at.x_t, at.t, at.s, at.cond

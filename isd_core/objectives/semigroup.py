@@ -1,13 +1,24 @@
 """The semigroup identity f(u, s) o f(t, u) = f(t, s) (go through u), as a regression of F(x_t; t, s) on the
 composition.
 
-Every member is told apart by how x_u is reached and by the law of u:
+One step of progressive self-distillation (arXiv 2505.18825), x_t, v_t, F_tt and F_ts as in `eulerian`. On the linear
+path F(x; t, s) is the mean velocity from s to t, and that of the composition is the mean of both parts:
 
-    PSD, shortcut                      own map F(x_t; t, u)
-    CTM                                one solver step along the own diagonal F(x_t; t, t)
-    consistency training, iCT, ECT,    the conditional velocity v_t, whose jump stays on the same data and noise:
+    u ~ intermediate, s <= u <= t
+    F_tu = F(x_t; t, u)                                 from t to u, by the own map
+    x_u = f(x_t; t, u)                                  linear: x_t - (t - u) F_tu
+    F_us = F(x_u; u, s)                                 from u to s
+    F* = sg compose(F_tu, F_us)                         linear: ((t - u) F_tu + (u - s) F_us) / (t - s)
+    loss = w(t) ( |F_tt - v_t|^2 + |F_ts - F*|^2 )
+
+The members of the family are told apart by the law of u and by what leads from t to u (`bridge`): the own map, or a
+velocity v at (x_t, t), along which one step of a solver is taken; v then stands in the place of F_tu.
+
+    PSD, shortcut                      the own map
+    CTM                                the own diagonal F(x_t; t, t)
+    consistency training, iCT, ECT,    the conditional velocity v_t, whose step stays on the same data and noise:
     alpha-Flow                         x_u = alpha_u x + sigma_u z
-    consistency distillation           one solver step along a teacher's diagonal
+    consistency distillation           a teacher's diagonal
 """
 
 from __future__ import annotations
@@ -16,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from isd_core.intermediate import IntermediateLaw, IntermediateTime, Midpoint
 from isd_core.network import VelocityNet
@@ -63,21 +74,32 @@ class Semigroup(FlowMapObjective):
         """The intermediate time u."""
         return self.intermediate.sample(t, s, self.path, rng, step)
 
+    def frozen(self) -> list[nn.Module]:
+        return [] if self.bridge is None else self.bridge.frozen()
+
     def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
-        x, t, s, cond = at.x_t, at.t, at.s, at.cond
-        u, weight, direct = extra
-        smallest = t - s <= self.smallest * self.path.T * (1 + ROUNDING)
+        x, t, s = at.x_t, at.t, at.s
+        u, weight, direct = extra  # [n], [n] or None
         with torch.no_grad():
-            if self.bridge is None:
-                F_tu = net(x, t, torch.where(smallest, t, u), cond)
-            else:
-                F_tu = self.bridge.at_points(at, F_tt)
-            target = F_tu
-            if not direct:
-                x_u = self.flow_map.jump(x, F_tu, t, u)
-                F_us = net(x_u, u, torch.where(smallest, u, s), cond)
-                target = self.flow_map.compose(x, F_tu, F_us, t, u, s)
+            F_tu = self.to_intermediate(net, at, u, F_tt)  # [n, ...]
+            target = F_tu if direct else self.composed(net, at, u, F_tu)  # [n, ...]
         if self.space == "velocity":
             return Residual(self.discrepancy(F_ts, target), weight)
         f, f_target = (self.flow_map.jump(x, F, t, s) for F in (F_ts, target))
         return Residual(self.discrepancy(f, f_target), weight)
+
+    def to_intermediate(self, net: VelocityNet, at: Points, u: Tensor, F_tt: Tensor | None) -> Tensor:
+        """What leads from t to u: the own map's F(x_t; t, u), or the velocity of the bridge."""
+        if self.bridge is not None:
+            return self.bridge.at_points(at, F_tt)
+        return net(at.x_t, at.t, torch.where(self.is_smallest(at), at.t, u), at.cond)
+
+    def composed(self, net: VelocityNet, at: Points, u: Tensor, F_tu: Tensor) -> Tensor:
+        """F*, with the second part from u to s by the own map."""
+        x_u = self.flow_map.jump(at.x_t, F_tu, at.t, u)
+        F_us = net(x_u, u, torch.where(self.is_smallest(at), u, at.s), at.cond)
+        return self.flow_map.compose(at.x_t, F_tu, F_us, at.t, u, at.s)
+
+    def is_smallest(self, at: Points) -> Tensor:
+        """The rows [n] whose jump is so short that both parts go along the diagonal."""
+        return at.t - at.s <= self.smallest * self.path.T * (1 + ROUNDING)

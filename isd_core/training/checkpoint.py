@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,16 +20,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, read_json, sha256, write_json
 
 FORMAT = 1
 FOLDER = "checkpoints"
-NETWORK_OF: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {}
-"""How the network of a checkpoint is built from its config, by the kind of the checkpoint; each head adds its own."""
-
 META = "meta.json"
 STEP = re.compile(r"step_(\d{8})")
 
@@ -138,11 +135,11 @@ def load(path: str | Path) -> Checkpoint:
     return Checkpoint(place, meta)
 
 
-def provenance() -> dict[str, Any]:
-    """Versions of Python and of the packages that decide a result, and the code's git revision (None outside git)."""
-    names = ("torch", "numpy", "gymnasium", "mujoco", "robosuite", "gym-pusht", "pymunk", "h5py")
+def provenance(packages: Collection[str] = ()) -> dict[str, Any]:
+    """Versions of Python, torch, NumPy and the given packages, as far as they are installed, and the code's git
+    revision (None outside git)."""
     versions = {"python": platform.python_version()}
-    for name in names:
+    for name in ("torch", "numpy", *packages):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

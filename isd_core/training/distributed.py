@@ -65,16 +65,16 @@ class World:
         return tensor.tolist()
 
 
-def parallelise(module: nn.Module, world: World, device: torch.device, shard: bool) -> nn.Module:
+def parallelise(module: nn.Module, world: World, device: torch.device, shard: bool, frozen: nn.Module) -> nn.Module:
     """What to call in place of `module`, so that gradients are averaged over the processes.
 
-    With `shard` the module itself, its weights sharded; otherwise a wrapper, or the module where
-    there is one process.
+    With `shard` the module itself, its weights sharded but for those of `frozen`, a part of it; otherwise a wrapper, or
+    the module where there is one process.
     """
     if world.size == 1:
         return module
     if shard:
-        sharding.shard(module, device, world.size)
+        sharding.shard(module, device, world.size, frozen)
         return module
     return DistributedDataParallel(module)
 

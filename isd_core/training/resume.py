@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,8 @@ from isd_core.support.errors import InputError
 from isd_core.training import checkpoint
 
 RESUMABLE = (
-    "unconditional",
-    "data",
     "run_dir",
     "logger",
-    "grids",
-    "evaluation",
     "trainer.steps",
     "trainer.accumulate",
     "trainer.device",
@@ -32,11 +28,16 @@ CONTENT = "content"
 """The part of a config that says what the data was; a run that does not say, such as a converted one, takes any."""
 
 
-def check_same_run(saved: checkpoint.Checkpoint, config: Mapping[str, Any], run_dir: Path) -> None:
-    """Raises `InputError` when `config` differs from the saved run's in a field that may not change on resume."""
+def check_same_run(
+    saved: checkpoint.Checkpoint, config: Mapping[str, Any], run_dir: Path, resumable: Collection[str] = ()
+) -> None:
+    """Raises `InputError` when `config` differs from the saved run's in a field that may not change on resume.
+
+    resumable: the fields that may, beside the trainer's own `RESUMABLE`.
+    """
     old, new = _flatten(saved.config), _flatten(config)
     for key in sorted(old.keys() | new.keys()):
-        if any(key == free or key.startswith(f"{free}.") for free in RESUMABLE):
+        if any(key == free or key.startswith(f"{free}.") for free in (*RESUMABLE, *resumable)):
             continue
         if key.partition(".")[0] == CONTENT:
             if key in old and old[key] != new.get(key):

@@ -20,32 +20,35 @@ import torch
 from torch import Tensor, nn
 
 
-def shard(module: nn.Module, device: torch.device, processes: int) -> None:
+def shard(module: nn.Module, device: torch.device, processes: int, frozen: nn.Module) -> None:
     """Shards the parameters of `module` in place, with the members of its module lists as the units of gathering.
 
     Its methods `forward` and `diagnose` may then be called. The weights are gathered in their own precision, because
-    central differences need it. To be called in every process of the group, on equal weights, before the optimiser is
-    built.
+    central differences need it. The parameters of `frozen`, a part of the module, stay as they are. To be called in
+    every process of the group, on equal weights, before the optimiser is built.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh(device.type, (processes,))
-    for unit in [*units(module), module]:
-        fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+    ignored = set(frozen.parameters())
+    for unit in [*units(module, frozen), module]:
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True, ignored_params=ignored)
     register_fsdp_forward_method(module, "diagnose")
     if device.type == "cpu":  # gloo has a sum and no mean: without this the gradients' reduction is refused
         cast(FSDPModule, module).set_force_sum_reduction_for_comms(True)
 
 
-def units(module: nn.Module) -> Iterator[nn.Module]:
-    """The members of the outermost module lists: blocks of layers, in order."""
+def units(module: nn.Module, skipped: nn.Module | None = None) -> Iterator[nn.Module]:
+    """The members of the outermost module lists, those of `skipped` apart: blocks of layers, in order."""
     for child in module.children():
+        if child is skipped:
+            continue
         if isinstance(child, nn.ModuleList):
             for member in child:
                 yield from units(member) if isinstance(member, nn.ModuleList) else (member,)
         else:
-            yield from units(child)
+            yield from units(child, skipped)
 
 
 def local_shard(tensor: Tensor) -> Tensor:

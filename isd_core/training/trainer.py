@@ -28,7 +28,7 @@ from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Count, Index
 from isd_core.support.progress import Progress
-from isd_core.training import checkpoint, distributed, sharding
+from isd_core.training import checkpoint, distributed, heads, sharding
 from isd_core.training.batches import Dataset, Prefetch, Shuffle, to_device
 from isd_core.training.diagnostics import ROWS, Watch, Window, estimates
 from isd_core.training.ema import EMA, DecayLaw, PowerDecay
@@ -106,7 +106,9 @@ class LossModule(nn.Module):
 
     keep_casts: cast the weights to the type of `autocast` once for all passes. Off for sharded weights: their gradients
     are reduced after the pass that they were gathered for, and those of a cast from an earlier pass come too late.
-    Its passes run in `precision`, which is the derivative's say about TF32.
+    Its passes run in `precision`, which is the derivative's say about TF32. What the objective asks and nothing trains,
+    such as a teacher, is a part of it as `frozen`: it goes to the device with the rest and stays out of optimiser,
+    averages, checkpoints and sharding.
     """
 
     def __init__(
@@ -116,7 +118,14 @@ class LossModule(nn.Module):
         self.model, self.objective, self.autocast, self.keep_casts = model, objective, autocast, keep_casts
         weighting = getattr(objective, "weighting", None)
         self.weighting = weighting if isinstance(weighting, nn.Module) else None
+        self.frozen = nn.ModuleList(objective.frozen()).requires_grad_(False).eval()
         self._loss = objective.loss
+
+    def train(self, mode: bool = True) -> LossModule:
+        """Sets what is trained to training; a teacher keeps its dropout off."""
+        super().train(mode)
+        self.frozen.eval()
+        return self
 
     def precision(self) -> AbstractContextManager[None]:
         """What TF32 is set to in a step."""
@@ -176,6 +185,7 @@ class Trainer:
         protected: Callable[[], Collection[Path]] = tuple,
     ) -> None:
         self.cfg, self.run_dir, self.seed, self.kind = trainer, Path(run_dir), seed, kind
+        self.head = heads.HEADS.get(kind)  # None for a kind of the caller's own
         self.config = config
         self.on_checkpoint, self.protected = on_checkpoint, protected
         self._loggers: Sequence[Logger] = ()
@@ -196,7 +206,7 @@ class Trainer:
         elif trainer.compile:  # weights are gathered between the blocks, which ends a graph
             for part in sharding.units(self.model.net):
                 part.compile()
-        self.parallel = distributed.parallelise(self.loss, self.world, self.device, sharded)
+        self.parallel = distributed.parallelise(self.loss, self.world, self.device, sharded, self.loss.frozen)
         self.optimizer = trainer.optimizer.build(self.loss)
         laws = {"ema": trainer.ema, **{f"ema_{name}": law for name, law in trainer.averages.items()}}
         self.averages = {name: EMA(self.model, law) for name, law in laws.items()}
@@ -350,14 +360,14 @@ class Trainer:
             "ema_updates": self.averages["ema"].updates,
             "optimizer": layout,
             "config": dict(self.config),
-            **checkpoint.provenance(),
+            **checkpoint.provenance(self.head.packages if self.head else ()),
         }
         keep = self.cfg.keep_checkpoints
         return checkpoint.save(self.run_dir, self.step, groups, meta, keep=keep, protected=self.protected())
 
     def _resume(self) -> None:
         saved = checkpoint.load(self.run_dir)
-        check_same_run(saved, self.config, self.run_dir)
+        check_same_run(saved, self.config, self.run_dir, self.head.resumable if self.head else ())
         sharding.load(self.model, saved.tensors("model"))
         for name, average in self.averages.items():
             average.restore(saved.tensors(name), saved.meta["ema_updates"])

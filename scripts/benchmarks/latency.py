@@ -34,7 +34,7 @@ from isd_core.support.files import atomic_write, write_json
 from isd_core.support.progress import Progress
 from isd_core.training import checkpoint
 from isd_policy.backend import Call, Inputs
-from isd_policy.build import build_policy
+from isd_policy.build import HEAD, build_policy
 from isd_policy.deploy.export import graphs, int8
 from isd_policy.deploy.export.onnx_policy import OnnxPolicy, session_of
 from isd_policy.latency import percentiles
@@ -317,7 +317,7 @@ def run(given: argparse.Namespace) -> int:
         "device": given.device,
         "seconds": given.seconds,
         "machine": machine(),
-        "versions": checkpoint.provenance()["versions"],
+        "versions": checkpoint.provenance(HEAD.packages)["versions"],
         "networks": networks,
     }
     write_json(given.out / "latency.json", content)

@@ -74,7 +74,7 @@ def _measured(
 
 
 def _on(device: torch.device, made: Example) -> Example:
-    for module in (made.net, made.objective.weighting if hasattr(made.objective, "weighting") else None):
+    for module in (made.net, getattr(made.objective, "weighting", None), *made.objective.frozen()):
         if isinstance(module, nn.Module):
             module.to(device)
     cond = {key: value.to(device) for key, value in made.cond.items()}

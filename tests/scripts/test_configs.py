@@ -67,3 +67,10 @@ def test_every_root_config_belongs_to_a_program():
     scripts = "\n".join(path.read_text() for path in (FOLDER.parent / "scripts").rglob("*.py"))
     others = {path.stem for path in FOLDER.glob("*.yaml")} - of_commands
     assert not [name for name in others if f'"{name}"' not in scripts]
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "objective").glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_objective_opens_with_its_name_and_its_equation(path):
+    title, equation, *_ = path.read_text().splitlines()
+    assert re.match(r"# \w", title)
+    assert equation.startswith("#   L = ")

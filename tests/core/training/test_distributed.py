@@ -19,6 +19,7 @@ from isd_core.objectives.eulerian import Eulerian
 from isd_core.training.optimizer import AdamW
 from isd_core.training.loggers import JsonlLogger
 from isd_core.paths import Linear
+from isd_core.velocities import OwnDiagonal, Teacher
 from isd_core.weighting import Learned
 from isd_core.training.trainer import Trainer, TrainerConfig
 
@@ -49,13 +50,17 @@ class Data:
     def batch(self, indices):
         return {"x": self.x[indices]}
 
+def target(run_dir):
+    torch.manual_seed(1)
+    return Teacher(Net()) if run_dir.startswith("taught") else OwnDiagonal()
+
 def train(run_dir, accumulate, shard, steps):
-    torch.manual_seed(0)
     config = TrainerConfig(
         steps=steps, batch_size=16, accumulate=accumulate, device="cpu", shard=shard, schedule="constant", warmup=0,
         optimizer=AdamW(lr=1e-2), clip_norm=0.1, log_every=1, diagnose_every=1, checkpoint_every=100,
     )
-    objective = Eulerian(Linear(), weighting=Learned())
+    objective = Eulerian(Linear(), weighting=Learned(), target=target(run_dir))
+    torch.manual_seed(0)
     trainer = Trainer(Model(), objective, Data(), config, run_dir=run_dir, seed=3, config={}, kind="toy")
     trainer.run([JsonlLogger(run_dir, trainer.step)] if trainer.world.is_main else [])
 
@@ -79,21 +84,32 @@ def log(run_dir: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def runs(processes, tmp_path_factory):
-    """A folder with "one", a process that adds up four parts of a batch, and three pairs that add up two each."""
+    """Folders of one process that adds up four parts of a batch, and of pairs that add up two each: without and with a
+    teacher."""
     folder = tmp_path_factory.mktemp("runs")
-    processes(PROGRAM, folder, 1, "4", "one:none:none")
-    processes(PROGRAM, folder, 2, "2", "full:none:none", "full_then_sharded:none:full", "sharded_then_full:full:none")
+    processes(PROGRAM, folder, 1, "4", "one:none:none", "taught_one:none:none")
+    processes(
+        PROGRAM,
+        folder,
+        2,
+        "2",
+        "full:none:none",
+        "full_then_sharded:none:full",
+        "sharded_then_full:full:none",
+        "taught_sharded:full:full",
+    )
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["full", "full_then_sharded", "sharded_then_full"])
+@pytest.mark.parametrize("name", ["full", "full_then_sharded", "sharded_then_full", "taught_sharded"])
 def test_two_processes_and_a_resumed_run_are_one_that_adds_up_their_parts(runs, name):
-    found, expected = tensors(runs / name), tensors(runs / "one")
+    twin = "taught_one" if name.startswith("taught") else "one"
+    found, expected = tensors(runs / name), tensors(runs / twin)
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         torch.testing.assert_close(found[key], value, rtol=1e-9, atol=1e-11, msg=lambda text, key=key: f"{key}: {text}")
-    for a, b in zip(log(runs / name), log(runs / "one"), strict=True):
+    for a, b in zip(log(runs / name), log(runs / twin), strict=True):
         assert a == pytest.approx(b, rel=1e-6, abs=1e-9)
 
 
