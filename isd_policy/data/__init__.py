@@ -35,10 +35,10 @@ def read_shared(path: str | Path, options: Mapping[str, Any], world: World) -> D
 def read(path: str | Path, options: Mapping[str, Any]) -> Demonstrations:
     """The demonstrations of a file; its content decides who reads it. options: the fields of the group `dataset`.
 
-    Raises `InputError` when the file or what it holds cannot be used.
+    Observations of robosuite 1.4 become those of 1.5 (see `translations`). Raises `InputError` when the file or what it
+    holds cannot be used.
     """
-    from envs.demonstrations.pusht_recording import is_recording  # a loaded policy needs no reader
-    from isd_policy.data import pusht, robomimic, zarr_store
+    from isd_policy.data.translations import translated  # a loaded policy needs no reader
 
     path = Path(path)
     if isinstance(options["observation_keys"], str) or not options["observation_keys"]:
@@ -46,6 +46,15 @@ def read(path: str | Path, options: Mapping[str, Any]) -> Demonstrations:
             f"dataset.observation_keys={options['observation_keys']!r}: expected a list of at least one key, as "
             "[object]."
         )
+    return translated(
+        _read(path, options), lambda keys: _read(path, {**options, "observation_keys": keys, "pictures": "disk"})
+    )
+
+
+def _read(path: Path, options: Mapping[str, Any]) -> Demonstrations:
+    from envs.demonstrations.pusht_recording import is_recording
+    from isd_policy.data import pusht, robomimic, zarr_store
+
     if path.exists() and is_group(path):
         return (pusht if is_recording(path, bool(options.get("external"))) else zarr_store).read(path, **options)
     return robomimic.read(path, **options)

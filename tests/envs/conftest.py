@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from envs.engines.robosuite_engine import RobosuiteEngine
 
-WITHOUT_SIMULATOR = ("test_statistics.py", "test_spec.py", "test_hdf5.py", "test_env_args.py")
+WITHOUT_SIMULATOR = ("test_statistics.py", "test_spec.py", "test_hdf5.py", "test_env_args.py", "test_object_layouts.py")
 
 
 def pytest_ignore_collect(collection_path: object) -> bool | None:
