@@ -48,11 +48,16 @@ class Sampler(ABC):
         return check_nfe(nfe)
 
 
+MOST_NFE = 10_000
+"""No sampler gains from more, and a file or a client that asks for a billion must not hold the machine."""
+
+
 def check_nfe(nfe: int) -> int:
-    """`nfe` itself; `InputError` unless it is an integer of at least 1."""
-    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
+    """`nfe` itself; `InputError` unless it is an integer from 1 to `MOST_NFE`."""
+    if isinstance(nfe, bool) or not isinstance(nfe, int) or not 1 <= nfe <= MOST_NFE:
         raise InputError(
-            f"nfe={nfe}: the number of network evaluations is an integer of at least 1; 1 and 2 are usual."
+            f"nfe={nfe}: the number of network evaluations is an integer of at least 1 and at most {MOST_NFE}; "
+            "1 and 2 are usual."
         )
     return nfe
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,9 +14,13 @@ from isd_core.support.errors import InputError
 from isd_core.support.history import ObservationHistory
 from isd_core.training.checkpoint import Checkpoint
 from isd_policy.horizons import Horizons
+from isd_policy.normaliser import CONSTANT_RANGE
 from isd_policy.observations import ObservationSchema
 
 INITIAL_NOISE = ("gaussian", "zeros")
+
+FAR = 10.0
+"""Half ranges of the training data beyond which an observation counts as far from them."""
 
 Row = dict[str, np.ndarray]
 """One checked observation (see `ObservationSchema.row`)."""
@@ -49,10 +54,17 @@ class PolicyBackend(ABC):
     source: Checkpoint | None = None
     """What it was loaded from."""
 
+    _warned = False
+
     @property
     @abstractmethod
     def action_size(self) -> int:
         """The network's size of an action, which is the noise's."""
+
+    @property
+    @abstractmethod
+    def training_range(self) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+        """The smallest and largest numbers of the training data's observations, key -> ([d], [d])."""
 
     @property
     @abstractmethod
@@ -81,9 +93,14 @@ class PolicyBackend(ABC):
     def row(self, obs: Mapping[str, np.ndarray]) -> Row:
         """A checked copy of one observation, key -> [d] or [H, W, C].
 
-        Raises `InputError` for a missing key, a wrong shape and a number that is not finite.
+        The first one far outside of the training data is told of in a warning. Raises `InputError` for a missing key, a
+        wrong shape, and what is no finite number.
         """
-        return self.schema.row(obs)
+        row = self.schema.row(obs)
+        if not self._warned and (words := far_from_training(row, self.training_range)) is not None:
+            self._warned = True
+            warnings.warn(words, RuntimeWarning, stacklevel=2)
+        return row
 
     def preprocess(self, calls: Sequence[Call]) -> Inputs:
         """The arrays of some calls."""
@@ -114,13 +131,41 @@ class PolicyBackend(ABC):
     def act(
         self, obs: Mapping[str, np.ndarray], nfe: int | None = None, initial_noise: str | None = None
     ) -> np.ndarray:
-        """`observe(obs)`, then the next actions to execute, [Ta, robot's Da] float32."""
+        """`observe(obs)`, then the next actions to execute, [Ta, robot's Da] float32.
+
+        Raises `FloatingPointError` where the network's actions are not finite.
+        """
         self.observe(obs)
         inputs = self.preprocess([Call(self._history.rows(), (self._seed, self._calls))])
         if initial_noise is not None:
             inputs = inputs._replace(noise=self.noise(initial_noise, [(self._seed, self._calls)]))
         self._calls += 1
-        return self.infer(inputs, nfe)[0, : self.horizons.execution]
+        return check_finite(self.infer(inputs, nfe)[0, : self.horizons.execution])
+
+
+def check_finite(actions: np.ndarray) -> np.ndarray:
+    """`actions` themselves; `FloatingPointError` unless all of them are finite."""
+    if not np.isfinite(actions).all():
+        raise FloatingPointError(
+            "the policy's actions are not finite: an observation is too far from the training data, or the weights are "
+            "damaged"
+        )
+    return actions
+
+
+def far_from_training(row: Row, known: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str | None:
+    """Which number of an observation is farther from the training data than `FAR` half ranges, in words, or None."""
+    for key, (low, high) in known.items():
+        middle, half = (low + high) / 2, np.where(high - low < CONSTANT_RANGE, 1.0, (high - low) / 2)
+        distance = np.abs(row[key] - middle) / half
+        if distance.size and distance.max() > FAR:
+            worst = int(distance.argmax())
+            return (
+                f"The observation `{key}` is far from the training data: number {worst} of it is {row[key][worst]:g}, "
+                f"while they reach from {low[worst]:g} to {high[worst]:g}. What a policy does there nobody knows; "
+                "further observations like this are not told of."
+            )
+    return None
 
 
 def check_initial_noise(initial_noise: str) -> str:

@@ -14,6 +14,18 @@ from isd_core.support.errors import InputError
 PICTURE_AXES = 3
 
 
+def numbers_in(key: str, value: object) -> np.ndarray:
+    """An observation's numbers as an array; `InputError` for ragged lists, texts, bytes, maps and everything else."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"The observation `{key}` is no array of numbers: {' '.join(str(error).split())}.") from error
+    if array.dtype.kind not in "biuf":
+        kind = type(value).__name__ if array.ndim == 0 or array.dtype.kind == "O" else f"{array.dtype}"
+        raise InputError(f"The observation `{key}` holds {kind}; expected numbers.")
+    return array
+
+
 @dataclass(frozen=True)
 class ObservationSchema:
     """shapes: key -> (d,) for numbers, (H, W, C) for a picture of bytes, in the order in which they are joined."""
@@ -82,7 +94,7 @@ class ObservationSchema:
     def _checked(self, obs: Mapping[str, np.ndarray], key: str) -> np.ndarray:
         if key not in obs:
             raise InputError(f"The observation has no `{key}`; the policy needs {', '.join(self.shapes)}.")
-        value, shape = np.asarray(obs[key]), self.shapes[key]
+        value, shape = numbers_in(key, obs[key]), self.shapes[key]
         if value.shape != shape:
             raise InputError(f"The observation `{key}` has shape {value.shape}; the policy was trained with {shape}.")
         if key in self.pictures:

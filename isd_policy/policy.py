@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ class Policy(Trainable, PolicyBackend):
     def action_size(self) -> int:
         return self.normaliser.action.size
 
+    @cached_property
+    def training_range(self) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+        scale = self.normaliser.observation
+        ends = np.cumsum([self.schema.shapes[key][0] for key in self.schema.numbers])[:-1]
+        parts = (np.split(bound.cpu().numpy(), ends) for bound in (scale.low, scale.high))
+        return dict(zip(self.schema.numbers, zip(*parts, strict=True), strict=True))
+
     @property
     def usual_nfe(self) -> tuple[int, ...]:
         return self.sampler.usual_nfe
@@ -102,8 +110,9 @@ class Policy(Trainable, PolicyBackend):
         calls, at least 1 (`InputError`); sampler: in the place of the policy's own. A row depends on its own
         observation and noise.
         """
-        chunk = (sampler or self.sampler)(self.net, noise, nfe, self.condition(obs))
-        return self.actions.decode(self.normaliser.action.inverse(chunk[:, self.horizons.ahead].clamp(-1, 1)))
+        chunk = (sampler or self.sampler)(self.net, noise, nfe, self.condition(obs))[:, self.horizons.ahead]
+        within = torch.where(chunk.isfinite(), chunk.clamp(-1, 1), torch.nan)  # an overflow has not reached a limit
+        return self.actions.decode(self.normaliser.action.inverse(within))
 
     def save(self, path: str | Path, *, nfe: int | None = None, licence: str | None = None) -> Path:
         """Writes the policy as a bundle, one folder that `isd_policy.load` opens anywhere, and returns its path.

@@ -48,7 +48,10 @@ class Checkpoint:
         return self.meta["step"]
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of `<name>.safetensors`, checked against the recorded hash; `InputError` if damaged."""
+        """The tensors of `<name>.safetensors`.
+
+        Raises `InputError` where they are not those whose hash was recorded, and where a number is not finite.
+        """
         file = self.path / f"{name}.safetensors"
         expected = self.meta["sha256"].get(file.name)
         if expected is None or not file.is_file():
@@ -60,9 +63,15 @@ class Checkpoint:
                 "use an earlier one."
             )
         try:
-            return load_file(file)
+            tensors = load_file(file)
         except SafetensorError as error:
             raise InputError(f"{file} cannot be read as safetensors: {error}.") from error
+        if broken := [key for key, value in tensors.items() if not bool(value.isfinite().all())]:
+            raise InputError(
+                f"`{broken[0]}` in {file} holds numbers that are not finite ({len(broken)} of {len(tensors)} tensors "
+                "do): the training diverged, or the file is not a network's. Use an earlier checkpoint."
+            )
+        return tensors
 
 
 def save(

@@ -68,8 +68,8 @@ def test_missing_statistics_are_an_input_error(policy, save_policy):
         isd_policy.load(save_policy(state=state))
 
 
-def test_statistics_that_are_nan_are_an_input_error(policy, save_policy):
-    state = policy.state_dict() | {"normaliser.action.low": torch.full((7,), torch.nan)}
+def test_statistics_out_of_order_are_an_input_error(policy, save_policy):
+    state = policy.state_dict() | {"normaliser.action.low": torch.full((7,), 1e6)}
     with pytest.raises(InputError, match="missing or unusable"):
         isd_policy.load(save_policy(state=state))
 
@@ -88,3 +88,25 @@ def test_unknown_weights_are_an_input_error(save_policy):
 def test_no_checkpoint_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="no checkpoint"):
         isd_policy.load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["net.final.1.bias", "normaliser.action.high", "normaliser.observation.low"])
+def test_weights_and_statistics_that_are_not_finite_are_an_input_error(policy, save_policy, value, name):
+    state = {key: tensor.clone() for key, tensor in policy.state_dict().items()}
+    state[name][0] = value
+    with pytest.raises(InputError, match=f"`{name}`.*not finite"):
+        isd_policy.load(save_policy(state))
+
+
+def test_statistics_of_another_size_are_an_input_error(policy, save_policy):
+    state = policy.state_dict()
+    for bound in ("low", "high"):
+        state[f"normaliser.action.{bound}"] = state[f"normaliser.action.{bound}"][:3]
+    with pytest.raises(InputError, match="normaliser"):
+        isd_policy.load(save_policy(state))
+
+
+def test_an_endless_number_of_network_evaluations_is_refused(policy):
+    with pytest.raises(InputError, match="at most 10000"):
+        policy.use(nfe=10**9)

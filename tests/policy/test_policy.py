@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,38 @@ def test_unknown_initial_noise_is_an_input_error(policy):
 def test_normaliser_of_another_observation_is_an_input_error(policy):
     with pytest.raises(InputError, match="have 3 numbers together"):
         Policy(policy.net, policy.normaliser, policy.sampler, policy.horizons, ObservationSchema({"object": (3,)}))
+
+
+def test_actions_that_are_not_finite_are_an_error(policy, observations):
+    far = {key: np.full_like(value, 1e30) for key, value in observations(1)[0].items()}
+    with pytest.raises(FloatingPointError, match="not finite"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        policy.act(far)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_an_overflow_in_the_network_is_not_taken_for_a_limit(policy, observations, monkeypatch, broken):
+    monkeypatch.setattr(policy, "sampler", lambda net, noise, nfe, condition: torch.full_like(noise, broken))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        policy.act(observations(1)[0])
+
+
+def test_an_observation_far_from_the_training_data_is_told_of_once(policy, observations):
+    row = observations(1)[0]
+    low, high = policy.training_range["object"]
+    far = row | {"object": row["object"] + 0.0}
+    far["object"][3] = high[3] + 11 * (high[3] - low[3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        policy.row(row)
+    with pytest.warns(RuntimeWarning, match="`object` is far from the training data: number 3 of it"):
+        policy.row(far)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        policy.row(far)
+
+
+@pytest.mark.parametrize("value", ["ten", ["1"] * 10, b"0123456789", None, {"x": 1}, [[1.0], [1.0, 2.0]], [None] * 10])
+def test_what_is_no_number_is_no_observation(policy, observations, value):
+    with pytest.raises(InputError, match="`object`"):
+        policy.row(observations(1)[0] | {"object": value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,10 @@ from .wire import WireError, pack, unpack
 
 OPTIONS = "isd"
 """The key of a request under which `stream` and `deadline_ms` stand."""
+MOST_BYTES = 16 * 2**20
+"""Of a frame that is taken from a server."""
+LONGEST = 65_536
+"""Observations, actions of a chunk, and numbers of an action, at most."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two attempts to connect."""
 
@@ -46,11 +51,21 @@ class RemotePolicy:
     """The policy of the server at `url` (ws://host:port). It may be used by one thread at a time.
 
     token: what the server asks for, if it does. timeout: seconds for an answer. retry: seconds for which a lost server
-    is looked for before a call is given up; 0 tries once. A call that is given up does not close the policy: the next
-    one connects again. Raises `NoServerError` and `ServerError`.
+    is looked for before a call is given up; 0 tries once. cafile: for `wss://`, the certificate (PEM) of the authority
+    that vouches for the server, where the system does not know it. A call that is given up does not close the policy:
+    the next one connects again. Raises `NoServerError` and `ServerError`, and `WireError` for the answers of what is no
+    policy server.
     """
 
-    def __init__(self, url: str, token: str | None = None, timeout: float = 10.0, retry: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        timeout: float = 10.0,
+        retry: float = 10.0,
+        cafile: str | None = None,
+    ) -> None:
+        self._tls = None if cafile is None else ssl.create_default_context(cafile=cafile)
         self.url, self.token, self.timeout, self.retry = url, token, timeout, retry
         self._opened = ExitStack()
         self._connection: ClientConnection | None = None
@@ -58,8 +73,6 @@ class RemotePolicy:
         self.connections = 0
         """How often it connected."""
         self._connect_again(time.monotonic() + retry)
-        lengths = self.metadata["horizons"]
-        self.horizons = Horizons(lengths["observation"], lengths["execution"])
         self.reset()
 
     def __enter__(self) -> RemotePolicy:
@@ -133,9 +146,29 @@ class RemotePolicy:
     def _actions(self, answer: bytes) -> np.ndarray:
         content = unpack(answer)
         actions = content.get("ahead") if isinstance(content, dict) else None
-        if not isinstance(actions, np.ndarray) or actions.ndim != 2:
+        if not isinstance(actions, np.ndarray) or actions.ndim != 2 or actions.dtype.kind != "f":
             raise WireError("The server's answer holds no actions.")
+        if actions.shape[1] != self._size or not self.horizons.execution <= len(actions) <= LONGEST:
+            raise WireError(
+                f"The server's answer holds actions of shape {list(actions.shape)}; its policy has {self._size} "
+                f"numbers an action and executes {self.horizons.execution}."
+            )
+        if not np.isfinite(actions).all():
+            raise WireError("The server's answer holds numbers that are not finite.")
         return actions[None]
+
+    def _describe(self, metadata: bytes) -> None:
+        """Takes over what the server says of its policy; `WireError` where it is no such description."""
+        content = unpack(metadata)
+        try:
+            lengths, observations = content["horizons"], content["observations"]
+            horizons = Horizons(_length(lengths["observation"]), _length(lengths["execution"]))
+            size = _length(content["actions"]["size"])
+            if not isinstance(observations, dict) or not all(isinstance(key, str) for key in observations):
+                raise TypeError("its observations have no names")
+        except (KeyError, TypeError, ValueError) as error:
+            raise WireError(f"{self.url} does not describe a policy: {type(error).__name__}: {error}.") from error
+        self.metadata, self.horizons, self._size = content, horizons, size
 
     def _connect_again(self, limit: float) -> ClientConnection:
         pause = FIRST_PAUSE
@@ -152,14 +185,27 @@ class RemotePolicy:
 
     def _connect(self) -> ClientConnection:
         headers = None if self.token is None else {"Authorization": f"Bearer {self.token}"}
-        options: dict[str, Any] = {"compression": None, "max_size": None, "open_timeout": self.timeout, "proxy": None}
+        options: dict[str, Any] = {
+            "compression": None,
+            "max_size": MOST_BYTES,
+            "open_timeout": self.timeout,
+            "proxy": None,
+        }
+        if self._tls is not None:
+            options["ssl"] = self._tls
         with ExitStack() as opened:
             connection = opened.enter_context(connect(self.url, additional_headers=headers, **options))
             metadata = connection.recv(timeout=self.timeout)
             if isinstance(metadata, str):
                 raise ServerError(metadata)
-            self.metadata = unpack(metadata)
+            self._describe(metadata)
             self._opened = opened.pop_all()  # what failed on the way here is closed
         self._connection = connection
         self.connections += 1
         return connection
+
+
+def _length(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= LONGEST:
+        raise ValueError(f"{str(value)[:40]} is no number from 1 to {LONGEST}")
+    return value

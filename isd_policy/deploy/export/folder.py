@@ -19,7 +19,7 @@ MANIFEST = Manifest(
     file="export.json",
     kind="export",
     version=2,
-    keys=("kind", "config", "step", "seed", "initial_noise", "horizons", "graph"),
+    keys=("kind", "config", "step", "seed", "initial_noise", "horizons", "observations", "graph"),
     maker="isd_policy.deploy.export",
 )
 ONNX, PROGRAM = "policy.onnx", "program.pt2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class OnnxPolicy(PolicyBackend):
         batch: int | None = None,
         initial_noise: str = "gaussian",
         threads: int | None = None,
+        training_range: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
     ) -> None:
         self.session = session_of(file, torch.get_num_threads() if threads is None else threads)
         self.schema, self.horizons, self.nfe, self.initial_noise = (
@@ -58,6 +60,7 @@ class OnnxPolicy(PolicyBackend):
             check_initial_noise(initial_noise),
         )
         self.batch, self._action_size = batch, action_size
+        self._training_range = {} if training_range is None else training_range
         self.reset()
 
     @classmethod
@@ -73,11 +76,20 @@ class OnnxPolicy(PolicyBackend):
             graph["batch"],
             card["initial_noise"],
             threads,
+            {
+                key: (np.asarray(about["low"], np.float32), np.asarray(about["high"], np.float32))
+                for key, about in card["observations"].items()
+                if "low" in about
+            },
         )
 
     @property
     def action_size(self) -> int:
         return self._action_size
+
+    @property
+    def training_range(self) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+        return self._training_range
 
     @property
     def usual_nfe(self) -> tuple[int, ...]:

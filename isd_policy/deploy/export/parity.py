@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from isd_core.support import seeds
-from isd_policy.backend import Inputs
+from isd_policy.backend import Inputs, check_finite
 from isd_policy.normaliser import CONSTANT_RANGE
 from isd_policy.policy import Policy
 
@@ -37,16 +37,19 @@ def random_inputs(policy: Policy, count: int, seed: int = 0) -> Inputs:
 
 
 def largest_differences(policy: Policy, graphs: Mapping[str, Graph], nfe: int, count: int) -> dict[str, float]:
-    """Of each graph's actions from the policy's over `count` random observations, in half ranges of the actions."""
+    """Of each graph's actions from the policy's over `count` random observations, in half ranges of the actions.
+
+    Raises `FloatingPointError` where actions are not finite.
+    """
     inputs = random_inputs(policy, count)
     low, high = policy.actions.bounds(policy.normaliser.action.low.cpu(), policy.normaliser.action.high.cpu())
     unit = np.maximum(((high - low) / 2).numpy(), CONSTANT_RANGE)
     worst = dict.fromkeys(graphs, 0.0)
     for i in range(0, count, PART):
         part = Inputs({key: value[i : i + PART] for key, value in inputs.obs.items()}, inputs.noise[i : i + PART])
-        expected = policy.infer(part, nfe)
+        expected = check_finite(policy.infer(part, nfe))
         for name, graph in graphs.items():
-            worst[name] = max(worst[name], float((np.abs(graph(part) - expected) / unit).max()))
+            worst[name] = max(worst[name], float((np.abs(check_finite(graph(part)) - expected) / unit).max()))
     return worst
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
+import ssl
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,8 @@ async def serve_until_told(config: dict[str, Any], policy: Any, card: dict[str, 
         host=config["host"],
         port=config["port"],
         token=token_in(config["token_file"]),
+        origins=origins_in(config["origins"]),
+        tls=tls_of(config["certfile"], config["keyfile"]),
         limits=Limits(config["deadline"], config["clients"], config["grace"]),
         seed=config["seed"],
     )
@@ -61,9 +66,10 @@ async def serve_until_told(config: dict[str, Any], policy: Any, card: dict[str, 
         port = await server.start()
     except OSError as error:
         raise InputError(f"host={config['host']} port={config['port']} cannot be listened at: {error}.") from error
+    secure, place = "" if server.tls is None else "s", f"{config['host']}:{port}"
     print(
-        f"Serving {card['task']}, {policy.nfe} NFE, at ws://{config['host']}:{port}; up to {batcher.batch} requests "
-        f"are computed at once. Health: http://{config['host']}:{port}/healthz, metrics: /metrics.",
+        f"Serving {card['task']}, {policy.nfe} NFE, at ws{secure}://{place}; up to {batcher.batch} requests "
+        f"are computed at once. Health: http{secure}://{place}/healthz, metrics: /metrics.",
         flush=True,
     )
     await ended.wait()
@@ -72,11 +78,43 @@ async def serve_until_told(config: dict[str, Any], policy: Any, card: dict[str, 
     batcher.close()
 
 
+def origins_in(given: Any) -> list[str]:
+    """The origins of web pages that may connect; `InputError` for what is none."""
+    origins = [given] if isinstance(given, str) else given
+    if not isinstance(origins, list) or not all(re.fullmatch(r"https?://[^/]+", str(origin)) for origin in origins):
+        raise InputError(f"origins={given}: expected a list of origins, such as [https://robot.example].")
+    return origins
+
+
+def tls_of(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
+    """What makes connections private; None without a certificate. `InputError` for files that are no pair."""
+    if certfile is None:
+        if keyfile is not None:
+            raise InputError(f"keyfile={keyfile} needs certfile=FILE, the certificate that belongs to it.")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        check_private("certfile" if keyfile is None else "keyfile", certfile if keyfile is None else keyfile)
+        context.load_cert_chain(certfile, keyfile)
+    except OSError as error:  # of ssl as well
+        raise InputError(
+            f"certfile={certfile} keyfile={keyfile} cannot be used: {error}. Expected a certificate in PEM and its key."
+        ) from error
+    return context
+
+
+def check_private(field: str, file: str) -> None:
+    """Raises `InputError` for a file with a secret that every user of this machine may read or write."""
+    if Path(file).stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise InputError(f"{field}={file} may be read or written by everybody on this machine: chmod 600 it.")
+
+
 def token_in(file: str | None) -> str | None:
     """The secret in a file, or None; `InputError` where the file does not hold one."""
     if file is None:
         return None
     try:
+        check_private("token_file", file)
         token = Path(file).read_text().strip()
     except OSError as error:
         raise InputError(f"token_file={file} cannot be read: {error}.") from error

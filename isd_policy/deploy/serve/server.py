@@ -13,8 +13,10 @@ import asyncio
 import hmac
 import http
 import ipaddress
+import reprlib
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +31,10 @@ from isd_policy.deploy.client.policy import OPTIONS
 from isd_policy.deploy.client.wire import WireError, pack, unpack
 from isd_policy.deploy.serve.batcher import DynamicBatcher, Job
 from isd_policy.deploy.serve.metrics import Metrics
+from isd_policy.observations import numbers_in
 
+LONGEST_STREAM = 16
+"""Numbers that may name a stream of noise."""
 SPARE_BYTES = 65_536
 """What a frame may hold beside its observations."""
 WIDEST_NUMBER = 8
@@ -47,8 +52,10 @@ class Limits:
 class PolicyServer:
     """Serves `policy`, whose description (the card of its bundle) is `card`.
 
-    token: what a client must present as `Authorization: Bearer TOKEN` or `Api-Key TOKEN`. seed: of the noise of clients
-    that name no stream. Raises `InputError` for an address beyond this machine without a token.
+    token: what a client must present as `Authorization: Bearer TOKEN` or `Api-Key TOKEN`. origins: of the web pages
+    that may connect, as `https://robot.example`; programs name none and always may. tls: for connections that nobody on
+    the way reads. seed: of the noise of clients that name no stream. Raises `InputError` for an address beyond this
+    machine without a token.
     """
 
     def __init__(
@@ -60,6 +67,8 @@ class PolicyServer:
         host: str = "127.0.0.1",
         port: int = 0,
         token: str | None = None,
+        origins: Sequence[str] = (),
+        tls: ssl.SSLContext | None = None,
         limits: Limits | None = None,
         seed: int = 0,
     ) -> None:
@@ -69,6 +78,7 @@ class PolicyServer:
                 "file with a secret that clients present, or host=127.0.0.1."
             )
         self.policy, self.batcher, self.host, self.port = policy, batcher, host, port
+        self.origins, self.tls = frozenset(origins), tls
         self.token, self.limits, self.seed = token, Limits() if limits is None else limits, seed
         self.metadata = pack(described(card))
         self.metrics = Metrics()
@@ -88,6 +98,7 @@ class PolicyServer:
             max_size=self.largest_frame,
             compression=None,
             server_header=None,
+            ssl=self.tls,
         )
         port: int = next(iter(self._server.sockets)).getsockname()[1]
         return port
@@ -121,6 +132,11 @@ class PolicyServer:
         if not self._admits(request):
             self.metrics.rejected.inc()
             return connection.respond(http.HTTPStatus.UNAUTHORIZED, "A token is needed: Authorization: Bearer TOKEN\n")
+        if (origin := self._foreign(request)) is not None:
+            self.metrics.rejected.inc()
+            return connection.respond(
+                http.HTTPStatus.FORBIDDEN, f"Web pages of {origin} may not connect: origins= names those that may.\n"
+            )
         if request.path == "/metrics":
             return connection.respond(http.HTTPStatus.OK, self.metrics.text())
         if self._draining or self._clients >= self.limits.clients:
@@ -131,9 +147,17 @@ class PolicyServer:
     def _admits(self, request: Request) -> bool:
         if self.token is None:
             return True
-        given = request.headers.get("Authorization", "").encode("utf-8", "replace")
+        presented = request.headers.get_all("Authorization")
+        if len(presented) != 1:  # of two, which one counts? A proxy before the server may think otherwise
+            return False
+        given = presented[0].encode("utf-8", "replace")
         accepted = [f"{scheme} {self.token}".encode() for scheme in ("Bearer", "Api-Key")]
         return bool(sum(hmac.compare_digest(given, wanted) for wanted in accepted))
+
+    def _foreign(self, request: Request) -> str | None:
+        """The origin of a web page that may not connect: a browser lets every page on the internet reach 127.0.0.1."""
+        named = request.headers.get_all("Origin")
+        return None if not named or (len(named) == 1 and named[0] in self.origins) else reprlib.repr(", ".join(named))
 
     # -- websocket ----------------------------------------------------------------------------------------------------
 
@@ -169,6 +193,9 @@ class PolicyServer:
         except (WireError, InputError) as error:
             self.metrics.count("refused")
             return str(error)
+        except Exception as error:  # a request is a stranger's: whatever reading it raises is told, and counted
+            self.metrics.count("refused")
+            return f"The request cannot be read: {type(error).__name__}: {error}"
         try:
             job, chunk = await self._computed(call, seconds)
         except TimeoutError:
@@ -200,19 +227,25 @@ class PolicyServer:
 
     def _options(self, options: Any, stream: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
         if not isinstance(options, dict) or options.keys() - {"stream", "deadline_ms"}:
-            raise WireError(f"`{OPTIONS}` is a map of `stream` and `deadline_ms`, not {options}.")
+            raise WireError(f"`{OPTIONS}` is a map of `stream` and `deadline_ms`, not {reprlib.repr(options)}.")
         given, deadline = options.get("stream", list(stream)), options.get("deadline_ms", 1000 * self.limits.deadline)
-        if not isinstance(given, list) or not given or not all(type(n) is int and 0 <= n < 2**63 for n in given):
-            raise WireError(f"`stream` is a list of whole numbers of at least 0, not {given}.")
+        if (
+            not isinstance(given, list)
+            or not 0 < len(given) <= LONGEST_STREAM
+            or not all(type(n) is int and 0 <= n < 2**63 for n in given)
+        ):
+            raise WireError(
+                f"`stream` is 1 to {LONGEST_STREAM} whole numbers of at least 0, not {reprlib.repr(given)}."
+            )
         if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
-            raise WireError(f"`deadline_ms` is a number above 0, not {deadline}.")
+            raise WireError(f"`deadline_ms` is a number above 0, not {reprlib.repr(deadline)}.")
         return tuple(given), min(deadline / 1000, self.limits.deadline)
 
     def _history(self, content: Mapping[Any, Any]) -> list[dict[str, np.ndarray]]:
         """The last To observations of a request, checked."""
         length = self.policy.horizons.observation
         shapes = self.policy.schema.shapes
-        arrays = {key: np.asarray(content[key]) for key in shapes if key in content}
+        arrays = {key: numbers_in(key, content[key]) for key in shapes if key in content}
         several = {key for key, value in arrays.items() if value.ndim == len(shapes[key]) + 1}
         for key in several:
             if len(arrays[key]) != length:

@@ -14,7 +14,7 @@ import pytest
 
 from isd_policy.backend import Call
 from isd_policy.deploy.bundle.folder import read
-from isd_policy.deploy.client import RemotePolicy
+from isd_policy.deploy.client import RemotePolicy, ServerError
 from isd_policy.deploy.loop.guards import Guards
 from isd_policy.deploy.loop.robot import FakeRobot
 from isd_policy.deploy.loop.runner import Runner
@@ -53,7 +53,7 @@ class Process:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes)
         self.first_line = self.process.stdout.readline()
-        found = re.search(r"ws://127.0.0.1:(\d+)", self.first_line)
+        found = re.search(r"wss?://127.0.0.1:(\d+)", self.first_line)
         assert found, self.first_line + self.process.stderr.read()
         self.port = int(found[1])
 
@@ -138,10 +138,53 @@ def test_the_command_needs_a_token_beyond_this_machine(make_bundle, capsys):
     assert "token_file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602])
+def test_a_secret_that_everybody_may_read_or_write_is_refused(mode, make_bundle, tmp_path, capsys):
+    secret = tmp_path / "secret"
+    secret.write_text("sesame")
+    secret.chmod(mode)
+    for words in ([f"token_file={secret}"], [f"certfile={tmp_path / 'cert'}", f"keyfile={secret}"]):
+        command = [f"bundle={make_bundle(name=f'{len(words)}.isd')}", "port=0", *words]
+        assert run_command(serve_command.main.__wrapped__, "deploy_serve", command) == 2
+        assert "chmod 600" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["keyfile=key.pem"], "needs certfile"),
+        (["certfile=nowhere.pem"], "nowhere.pem"),
+        (["origins=[robot]"], "expected a list of origins"),
+        (["batch=100000"], "batch=100000"),
+        (["nfe=1000000000"], "nfe=1000000000"),
+    ],
+)
+def test_what_the_server_cannot_use_is_said_before_it_listens(words, said, make_bundle, capsys):
+    command = [f"bundle={make_bundle()}", "port=0", *words]
+    assert run_command(serve_command.main.__wrapped__, "deploy_serve", command) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_connections_are_private_with_a_certificate(serve, tmp_path, observations):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    key.chmod(0o600)
+    _, server = serve(f"certfile={cert}", f"keyfile={key}")
+    with RemotePolicy(f"wss://127.0.0.1:{server.port}", cafile=str(cert)) as remote:
+        assert remote.act(observations(1)[0]).shape == (8, 7)
+    with pytest.raises(ServerError, match="certificate verify failed"):
+        RemotePolicy(f"wss://127.0.0.1:{server.port}", retry=0.0)
+
+
 @pytest.mark.parametrize("content", [None, "", "sésame"])
 def test_a_token_file_must_hold_a_secret(content, make_bundle, tmp_path, capsys):
     if content is not None:
         (tmp_path / "token").write_text(content)
+        (tmp_path / "token").chmod(0o600)
     words = [f"bundle={make_bundle()}", f"token_file={tmp_path / 'token'}", "port=0"]
     assert serve_command.main.run(*words) == 2
     assert "token_file" in capsys.readouterr().err

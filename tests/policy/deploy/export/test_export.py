@@ -268,3 +268,20 @@ def test_an_export_of_bytes_computes_row_by_row(make_bundle, tmp_path, monkeypat
     calls = [Call([rough.row(row)] * 2, (0, i)) for i, row in enumerate(observations(3))]
     together = rough.infer(rough.preprocess(calls))
     np.testing.assert_array_equal(together[2:], rough.infer(rough.preprocess(calls[2:])))
+
+
+def test_a_graph_that_gives_no_numbers_is_not_taken_for_the_policy(policy):
+    def broken(inputs):
+        return np.full_like(policy.infer(inputs, 1), np.nan)
+
+    with pytest.raises(FloatingPointError, match="not finite"):
+        largest_differences(policy, {"broken": broken}, 1, count=10)
+
+
+def test_an_export_tells_of_far_observations_and_refuses_to_act_on_what_overflows(exported, observations):
+    exported_policy = isd_policy.load(exported[1])
+    far = {key: np.full_like(value, 3e38) for key, value in observations(1)[0].items()}
+    with pytest.warns(RuntimeWarning, match="far from the training data"):
+        exported_policy.row(far)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        exported_policy.act(far)

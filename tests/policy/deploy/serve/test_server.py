@@ -3,6 +3,7 @@
 import threading
 import time
 
+import msgpack
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -107,7 +108,41 @@ def test_fifty_clients_at_once(served, observations):
     assert "isd_connections_total 50.0" in metrics
 
 
+def test_with_batch_1_a_client_gets_the_same_bits_whoever_else_asks(served, observations):
+    rows = observations(6)
+    local, _ = served
+    expected = {}
+    for number, row in enumerate(rows):
+        local.reset(number)
+        expected[number] = local.act(row)
+    got = {}
+
+    def ask(url, number):
+        with RemotePolicy(url) as remote:
+            remote.reset(number)
+            got[number] = remote.act(rows[number])
+
+    with running(*served, batch=1, limits=Limits(deadline=20.0)) as server:
+        threads = [threading.Thread(target=ask, args=(server.url, number)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    for number, actions in expected.items():
+        np.testing.assert_array_equal(got[number], actions)
+
+
 # -- what clients send wrong ------------------------------------------------------------------------------------------
+
+
+def deep(levels):
+    return [deep(levels - 1)] if levels else [0.0]
+
+
+def with_extension(row, value):
+    """A request whose `object` is of a type that msgpack lets programs define."""
+    content = {key: value.tolist() for key, value in row.items()} | {"object": value}
+    return msgpack.packb(content)
 
 
 def wrong(row):
@@ -123,7 +158,22 @@ def wrong(row):
         "wrong shape": (pack(row | {"object": np.zeros(14)}), "shape (14,)"),
         "history too long": (pack(row | {"object": np.zeros((3, 10))}), "the policy sees the last 2"),
         "not finite": (pack(row | {"object": np.full(10, np.nan)}), "not finite"),
-        "text for numbers": (pack(row | {"object": "ten"}), "shape"),
+        "text for numbers": (pack(row | {"object": "ten"}), "`object` holds str; expected numbers"),
+        "texts of numbers": (pack(row | {"object": ["1.0"] * 10}), "expected numbers"),
+        "bytes": (pack(row | {"object": b"0123456789"}), "`object` holds bytes; expected numbers"),
+        "map": (pack(row | {"object": {"x": 1.0}}), "`object` holds dict; expected numbers"),
+        "nothing": (pack(row | {"object": None}), "`object` holds NoneType; expected numbers"),
+        "ragged list": (pack(row | {"object": [[1.0], [1.0, 2.0]]}), "`object` is no array of numbers"),
+        "ragged history": (pack(row | {"object": [[0.0] * 10, [0.0] * 9]}), "`object` is no array of numbers"),
+        "list of nothing": (pack(row | {"object": [None] * 10}), "expected numbers"),
+        "short list": (pack(row | {"object": [1.0, 2.0]}), "shape (2,)"),
+        "deep list": (pack(row | {"object": deep(200)}), "`object`"),
+        "extension type": (with_extension(row, msgpack.ExtType(5, bytes(4))), "expected numbers"),
+        "time stamp": (with_extension(row, msgpack.Timestamp(1)), "`object`"),
+        "options that are a list": (pack(row | {"isd": [1]}), "`isd` is a map"),
+        "endless stream": (request(row, stream=[1] * 10_000), "`stream` is 1 to 16"),
+        "text for a deadline": (request(row, deadline_ms="soon"), "`deadline_ms`"),
+        "not a number for a deadline": (request(row, deadline_ms=float("nan")), "`deadline_ms`"),
         "objects": (good.replace(b"<f8", b"|O8"), "only booleans, integers and floating-point"),
         "stream": (request(row, stream=[-1]), "`stream`"),
         "deadline": (request(row, deadline_ms=0), "`deadline_ms`"),
@@ -145,6 +195,28 @@ def test_what_is_wrong_is_answered_by_a_text_and_the_connection_lives_on(served,
         raw.send(pack(row))
         assert isinstance(raw.recv(), bytes)
         assert f'outcome="refused"}} {len(cases)}.0' in server.get("/metrics")[1]
+
+
+def test_lists_of_numbers_are_an_observation(served, observations):
+    (row,) = observations(1)
+    with running(*served) as server, connect(server.url, max_size=None) as raw:
+        raw.recv()
+        raw.send(request({key: value.tolist() for key, value in row.items()}, stream=[0, 0]))
+        assert unpack(raw.recv())["actions"].shape == (8, 7)
+
+
+def test_actions_that_are_not_finite_are_a_failure_of_that_client_alone(served, observations):
+    """Finite observations beyond all reason overflow in the network."""
+    (row,) = observations(1)
+    far = {key: np.full_like(value, 1e30) for key, value in row.items()}
+    with running(*served) as server:
+        with RemotePolicy(server.url) as mad, RemotePolicy(server.url) as other:
+            with pytest.raises(ServerError, match="actions are not finite"):
+                mad.act(far)
+            assert np.isfinite(other.act(row)).all()
+        metrics = server.get("/metrics")[1]
+    assert 'outcome="failed"} 1.0' in metrics
+    assert 'outcome="ok"} 1.0' in metrics
 
 
 def test_a_frame_of_a_gigabyte_ends_its_connection_before_it_is_read(served, observations):
@@ -255,6 +327,25 @@ def test_without_the_token_nobody_gets_in(served, header):
             pass
         assert server.get("/metrics")[0] == 401
         assert server.get("/healthz")[0] == 200
+
+
+def test_two_tokens_are_none(served):
+    with running(*served, token="sesame") as server:
+        headers = [("Authorization", "Bearer sesame"), ("Authorization", "Bearer sesame")]
+        with pytest.raises(InvalidStatus, match="401"), connect(server.url, additional_headers=headers):
+            pass
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://robot.example", "https://robot.example.evil"]
+)
+def test_a_web_page_may_not_connect_unless_it_is_named(served, origin):
+    with running(*served, origins=["https://robot.example"]) as server:
+        with pytest.raises(InvalidStatus, match="403"), connect(server.url, origin=origin):
+            pass
+        with connect(server.url, origin="https://robot.example") as raw:
+            assert isinstance(raw.recv(), bytes)
+        assert "isd_connections_rejected_total 1.0" in server.get("/metrics")[1]
 
 
 def test_client_is_told_that_its_token_is_wrong(served):
