@@ -39,6 +39,10 @@ def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
     with seeds.forked(seeds.derive(config["seed"], "initial weights")):
         encoder = build_encoder(config)
         network = build_network(config, encoder.size)
+    if normaliser.action.size != (size := actions_of(config).size(config["schema"]["action"])):
+        raise InputError(
+            f"The normaliser's statistics are of {normaliser.action.size} numbers an action; the network has {size}."
+        )
     return Policy(
         network,
         normaliser,

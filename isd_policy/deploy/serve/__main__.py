@@ -45,6 +45,8 @@ async def serve_until_told(config: dict[str, Any], policy: Any, card: dict[str, 
         from isd_policy.deploy.serve.server import Limits, PolicyServer
     except ImportError as error:
         raise InputError(f"A server needs the extra [serve] ({error}): pip install 'isd-flow[serve]'.") from error
+    token, origins = token_in(config["token_file"]), origins_in(config["origins"])
+    tls = tls_of(config["certfile"], config["keyfile"])
     batcher = DynamicBatcher(policy, config["batch"])
     server = PolicyServer(
         policy,
@@ -52,9 +54,9 @@ async def serve_until_told(config: dict[str, Any], policy: Any, card: dict[str, 
         batcher,
         host=config["host"],
         port=config["port"],
-        token=token_in(config["token_file"]),
-        origins=origins_in(config["origins"]),
-        tls=tls_of(config["certfile"], config["keyfile"]),
+        token=token,
+        origins=origins,
+        tls=tls,
         limits=Limits(config["deadline"], config["clients"], config["grace"]),
         seed=config["seed"],
     )

@@ -145,7 +145,7 @@ def test_a_secret_that_everybody_may_read_or_write_is_refused(mode, make_bundle,
     secret.chmod(mode)
     for words in ([f"token_file={secret}"], [f"certfile={tmp_path / 'cert'}", f"keyfile={secret}"]):
         command = [f"bundle={make_bundle(name=f'{len(words)}.isd')}", "port=0", *words]
-        assert run_command(serve_command.main.__wrapped__, "deploy_serve", command) == 2
+        assert serve_command.main.run(*command) == 2
         assert "chmod 600" in capsys.readouterr().err
 
 
@@ -161,7 +161,7 @@ def test_a_secret_that_everybody_may_read_or_write_is_refused(mode, make_bundle,
 )
 def test_what_the_server_cannot_use_is_said_before_it_listens(words, said, make_bundle, capsys):
     command = [f"bundle={make_bundle()}", "port=0", *words]
-    assert run_command(serve_command.main.__wrapped__, "deploy_serve", command) == 2
+    assert serve_command.main.run(*command) == 2
     assert said in capsys.readouterr().err
 
 
