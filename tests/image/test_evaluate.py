@@ -5,12 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from isd_core.support import files
 from isd_core.training import checkpoint
 from isd_image import evaluate, reference, sample, training
+from isd_image.build import load_generator
 
 SMALL = ["trainer.batch_size=16", "network.width=16", "network.depth=1", "network.heads=2", "trainer.device=cpu"]
 
@@ -298,3 +300,10 @@ def test_samples_that_cannot_be_used_are_named(make, measure, tmp_path, capsys):
 
 ABOUT = {"source": {}, "n": 100, "accuracy": None}
 ABOUT["extractor"] = {"name": "pixels", "weights": "none", "resize": "none"}
+
+
+def test_loading_a_generator_draws_nothing_from_the_callers_random_numbers(run_dir):
+    before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()
+    load_generator(run_dir, "ema", "cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], numbers)

@@ -6,8 +6,9 @@ import torch
 
 from isd_core.support.errors import InputError
 from isd_image.data import LabelledImages
-from isd_image.metrics.extractors import CifarResNet, DigitPixels, Inception, Pixels, ResNet, digest
+from isd_image.metrics.extractors import CifarResNet, DigitPixels, Inception, Pixels, digest
 from isd_image.metrics.reference import load_reference, of_images, of_split
+from isd_image.metrics.resnet import ResNet
 from isd_image.metrics.streaming import Images
 
 
