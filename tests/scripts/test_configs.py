@@ -64,7 +64,8 @@ def test_every_field_of_a_command_is_read(source, keys):
 
 def test_every_root_config_belongs_to_a_program():
     of_commands = {parameter.id for parameter in commands()}
-    scripts = "\n".join(path.read_text() for path in (FOLDER.parent / "scripts").rglob("*.py"))
+    rooms = (FOLDER.parent / "scripts", FOLDER.parent / "isd_core")
+    scripts = "\n".join(path.read_text() for room in rooms for path in room.rglob("*.py"))
     others = {path.stem for path in FOLDER.glob("*.yaml")} - of_commands
     assert not [name for name in others if f'"{name}"' not in scripts]
 

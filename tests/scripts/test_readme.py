@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 import tomllib
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import packages_distributions
@@ -36,21 +37,19 @@ def check_module(module, words):
     """A module of ours is a hydra command; it answers --help, and its config takes the words."""
     if module == "pytest":
         return
-    config = re.search(r'@command\("(\w+)"(?:, positional="(\w+)")?\)', file_of(module).read_text())
-    assert config, f"{module} is no command"
-    assert cli.run(import_module(runnable(module)).main.__wrapped__, config[1], ["--help", *words], config[2]) == 0
-    assert cli.run(lambda config: 0, config[1], words, config[2]) == 0
+    command = import_module(home_of(module)).main
+    assert isinstance(command, cli.Command), f"{module} is no command"
+    assert command.run("--help", *words) == 0
+    assert replace(command, function=lambda config: 0).run(*words) == 0
 
 
-def runnable(module):
-    """The module that `python -m module` runs."""
+@cache
+def home_of(module):
+    """The module that defines the `main` of `python -m module`."""
     package = find_spec(module).submodule_search_locations
-    return f"{module}.__main__" if package else module
-
-
-def file_of(module):
-    """The source that `python -m module` runs."""
-    return Path(find_spec(runnable(module)).origin)
+    run = f"{module}.__main__" if package else module
+    found = re.search(r"^from (\S+) import .*\bmain\b", Path(find_spec(run).origin).read_text(), re.MULTILINE)
+    return found[1] if found else run
 
 
 def check_script(script, flags):
@@ -137,7 +136,7 @@ def extras_of(module, words):
     installed = distributions(PROJECT["dependencies"])
     installed = installed.union(*(distributions(PROJECT["optional-dependencies"][extra]) for extra in EXTRAS["demo"]))
     found = {CHOSEN[word] for word in words if word in CHOSEN}
-    for package in imported(file_of(module), top_level=False) - sys.stdlib_module_names:
+    for package in imported(Path(find_spec(home_of(module)).origin), top_level=False) - sys.stdlib_module_names:
         names = {canonicalize_name(name) for name in DISTRIBUTIONS[package]}
         found |= {
             extra
