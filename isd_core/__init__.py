@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from isd_core.paths import VarianceExploding as VarianceExploding
     from isd_core.presets import Preset as Preset
     from isd_core.presets import preset as preset
+    from isd_core.roles import build as build
+    from isd_core.roles import register as register
     from isd_core.sampling import Sampler as Sampler
     from isd_core.support.errors import InputError as InputError
-    from isd_core.support.registry import build as build
-    from isd_core.support.registry import register as register
     from isd_core.times import TimeLaw as TimeLaw
     from isd_core.training.trainer import Trainer as Trainer
     from isd_core.training.trainer import TrainerConfig as TrainerConfig

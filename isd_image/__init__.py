@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from isd_image.data import ImageData as ImageData
     from isd_image.data import ImageSource as ImageSource
     from isd_image.metrics.extractors import Extractor as Extractor
+    from isd_image.roles import register as register
     from isd_image.training import Run as Run
     from isd_image.training import load as load
     from isd_image.training import train as train

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from isd_policy.observations import ObservationSchema as ObservationSchema
     from isd_policy.policy import Policy as Policy
     from isd_policy.reading import read as read
+    from isd_policy.roles import register as register
     from isd_policy.training import train as train
 
 __getattr__, __dir__, __all__ = lazy.exports(__name__)

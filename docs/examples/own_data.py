@@ -23,9 +23,8 @@ demos = isd_policy.Demonstrations.from_arrays(
     observations={"position": np.array(positions)}, actions=np.array(velocities), episode_ends=ends, rate=20
 )
 with tempfile.TemporaryDirectory() as folder:
-    policy = isd_policy.train(
-        demos, objective="isd", network="unet1d_small", steps=150, run_dir=f"{folder}/run", trainer={"batch_size": 64}
-    )
+    small = isd_policy.preset("network", "unet1d_small")(widths=[16, 32])
+    policy = isd_policy.train(demos, network=small, trainer="demo", steps=400, run_dir=f"{folder}/run")
     policy.save(Path(folder) / "policy.isd")
     policy = isd_policy.load(Path(folder) / "policy.isd")
 

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import isd_core
 import isd_policy
 from isd_core.support.fields import Range
 
 
-@isd_core.register("network", "chunk_mlp", head="policy")
+@isd_policy.register("network", "chunk_mlp", head="policy")
 class ChunkMLP(nn.Module):
     """F(x; t, s, obs) over a chunk x [B, horizon, action_size] as one long vector."""
 
@@ -48,7 +47,7 @@ demos = isd_policy.Demonstrations.from_arrays(
     observations={"state": state}, actions=np.tanh(state[:, :2]), episode_ends=range(40, 401, 40)
 )
 with tempfile.TemporaryDirectory() as folder:
-    settings = {"network.width": 64, "trainer": {"batch_size": 32}}
-    policy = isd_policy.train(demos, network="chunk_mlp", steps=50, run_dir=f"{folder}/run", **settings)
+    mine = isd_policy.preset("network", "chunk_mlp")(width=64)
+    policy = isd_policy.train(demos, network=mine, trainer="demo", steps=50, run_dir=f"{folder}/run")
     again = isd_policy.load(f"{folder}/run")
     print(f"{sum(p.numel() for p in policy.parameters())} parameters, width {again.source.config['network']['width']}.")

@@ -31,9 +31,8 @@ demos = isd_policy.Demonstrations.from_arrays(
     observations={"angle": angles}, actions=-angles, episode_ends=range(30, 601, 30), rate=20
 )
 with tempfile.TemporaryDirectory() as folder:
-    policy = isd_policy.train(
-        demos, network="unet1d_small", steps=100, run_dir=f"{folder}/run", trainer={"batch_size": 32}
-    )
+    small = isd_policy.preset("network", "unet1d_small")(widths=[16, 32])
+    policy = isd_policy.train(demos, network=small, trainer="demo", steps=400, run_dir=f"{folder}/run")
     robot = Pendulum()
     with Runner(robot, policy, Guards.displacements(1, rate=0.5), LoopSettings(rate=20)) as runner:
         report = runner.run(ticks=60)

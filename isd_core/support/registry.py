@@ -135,6 +135,16 @@ def _declare(declared: Role) -> None:
     ROLES[declared.name] = declared
 
 
+def role_named(name: str) -> Role:
+    """The role of that name; `ValueError` with the known ones when it is not declared."""
+    if name not in ROLES:
+        raise ValueError(
+            f"no role is called {name!r}; declared are {', '.join(sorted(ROLES))}. Those of policies and images are "
+            "declared by isd_policy.register and isd_image.register."
+        )
+    return ROLES[name]
+
+
 def register(role: str, name: str, *, head: str | None = None, given: Collection[str] = ()) -> Callable[[T], T]:
     """Adds the decorated class, or function with a declared return type, to a role.
 
@@ -144,7 +154,7 @@ def register(role: str, name: str, *, head: str | None = None, given: Collection
     """
 
     def add(target: T) -> T:
-        asked = ROLES[role]
+        asked = role_named(role)
         made = target if isinstance(target, type) else _returned(target)
         if not (isinstance(made, type) and issubclass(made, asked.base)):
             raise TypeError(f"{target.__qualname__} is no {role}: expected a subclass of {asked.base.__qualname__}")
@@ -165,7 +175,7 @@ def build(role: str, config: Mapping[str, Any], /, *, where: str | None = None, 
     Raises `InputError` for an unknown name, for fields that its constructor does not take, and for values out of the
     field's range or of another type. where: the place in the config, for messages.
     """
-    return _build(ROLES[role], config, where or role, given, 0)
+    return _build(role_named(role), config, where or role, given, 0)
 
 
 def structured(cls: type, config: Mapping[str, Any], /, *, where: str, **given: Any) -> Any:
