@@ -36,9 +36,9 @@ class ActionRepresentation(ABC):
     def unscaled(self, robot: int) -> Tensor:
         """[network's size] which numbers the normaliser leaves as they are."""
 
-    @abstractmethod
-    def bounds(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """The range of the robot's actions, ([robot's size], [robot's size]), for a range of the network's."""
+    def keep(self, actions: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """The robot's actions [..., size] within the range [low, high], both [size], of the training actions."""
+        return actions.clamp(low, high)
 
 
 @register("representation", "plain")
@@ -57,9 +57,6 @@ class Plain(ActionRepresentation):
 
     def unscaled(self, robot: int) -> Tensor:
         return torch.zeros(robot, dtype=torch.bool)
-
-    def bounds(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        return low, high
 
 
 @register("representation", "six_rotation")
@@ -90,14 +87,16 @@ class SixRotation(ActionRepresentation):
         one[3:9] = True
         return one.repeat(self.size(robot) // SIX_POSE)
 
-    def bounds(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """A rotation vector's numbers lie within half a turn."""
-        half_turn = torch.full((*low.unflatten(-1, (-1, SIX_POSE)).shape[:-1], 3), torch.pi)
-        lowest, highest = (
-            torch.cat([pose[..., :3], turn, pose[..., 9:]], dim=-1).flatten()
-            for pose, turn in (
-                (low.unflatten(-1, (-1, SIX_POSE)), -half_turn),
-                (high.unflatten(-1, (-1, SIX_POSE)), half_turn),
-            )
-        )
-        return lowest, highest
+    def keep(self, actions: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """A rotation has two vectors, v and v - 2 pi v / |v|: the one nearer to the middle of the range is kept in it.
+
+        Where the data turns by about pi, the smallest error lands on the other vector, and cutting that off would turn
+        the arm by far.
+        """
+        poses, middle = actions.unflatten(-1, (-1, POSE)), ((low + high) / 2).unflatten(-1, (-1, POSE))[..., 3:6]
+        vector = poses[..., 3:6]
+        angle = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+        other = vector - 2 * torch.pi * vector / angle.clamp_min(rotations.SMALL)
+        distance = [(v - middle).square().sum(-1, keepdim=True) for v in (vector, other)]
+        nearer = torch.where((angle > rotations.SMALL) & (distance[1] < distance[0]), other, vector)
+        return torch.cat([poses[..., :3], nearer, poses[..., 6:]], dim=-1).flatten(-2).clamp(low, high)

@@ -1,6 +1,7 @@
 """Policies from resolved configs.
 
-A config's `schema` says what the data decided: {"observations": {key: shape}, "action": the robot's size, "env_args"}.
+A config's `schema` says what the data decided: {"observations": {key: shape}, "action": the robot's size,
+"constant": the dimensions of the encoded action that never change, "env_args", "rate"}.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from isd_policy.policy import Normaliser, Policy
 KIND = "policy"
 MEMBERS = (parametrisation, sampling, networks, objectives)
 """Imported so that what a config names is registered."""
-STATISTICS = tuple(f"normaliser.{part}.{name}" for part in ("observation", "action") for name in ("low", "high"))
+PARTS = ("observation", "action.scale", "limits")
+STATISTICS = tuple(f"normaliser.{part}.{name}" for part in PARTS for name in ("low", "high"))
 
 
 def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
@@ -67,7 +69,7 @@ def build_network(config: Mapping[str, Any], condition_size: int | None = None) 
     net = build(
         "network",
         config["network"],
-        action_size=actions_of(config).size(config["schema"]["action"]),
+        action_size=actions_of(config).size(config["schema"]["action"]) - len(config["schema"]["constant"]),
         condition_size=build_encoder(config).size if condition_size is None else condition_size,
         horizon=config["horizons"]["prediction"],
         clock=path.clock,
@@ -88,18 +90,17 @@ def actions_of(config: Mapping[str, Any]) -> ActionRepresentation:
 
 
 def fit_normaliser(demonstrations: Demonstrations, actions: ActionRepresentation) -> Normaliser:
-    """The scales of all steps of the demonstrations, of the actions as the network sees them."""
-    encoded = actions.encode(torch.from_numpy(demonstrations.actions))
-    fixed = actions.unscaled(demonstrations.actions.shape[1])
-    return Normaliser(MinMax.fit(torch.from_numpy(demonstrations.state)), MinMax.fit(encoded, fixed))
+    """The scales of all steps of the demonstrations, of the actions as the network sees them, and the robot's range."""
+    robot = torch.from_numpy(demonstrations.actions)
+    scale = MinMax.fit(actions.encode(robot), actions.unscaled(robot.shape[1]))
+    return Normaliser(MinMax.fit(torch.from_numpy(demonstrations.state)), scale, MinMax.fit(robot))
 
 
 def normaliser_of(state: Mapping[str, Tensor], source: str) -> Normaliser:
     """The normaliser of saved weights; `InputError` when its statistics are not among them."""
     if absent := [name for name in STATISTICS if name not in state]:
         raise InputError(f"{source} has no normaliser statistics ({absent[0]}); it is not a whole policy.")
-    observation_low, observation_high, action_low, action_high = (state[name] for name in STATISTICS)
-    return Normaliser(MinMax(observation_low, observation_high), MinMax(action_low, action_high))
+    return Normaliser(*(MinMax(*(state[f"normaliser.{part}.{name}"] for name in ("low", "high"))) for part in PARTS))
 
 
 HEAD = heads.declare(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from isd_core.support.errors import InputError
 
 CONSTANT_RANGE = 1e-4
-"""Below this range a dimension counts as constant: it is centred and not stretched."""
+"""Below this range a dimension counts as constant: it is centred and not stretched. Of actions it is left out."""
 
 
 class MinMax(nn.Module):
@@ -37,16 +37,24 @@ class MinMax(nn.Module):
 
     @classmethod
     def fit(cls, values: Tensor, unscaled: Tensor | None = None) -> MinMax:
-        """Statistics of `values` [N, d]; numbers that `unscaled` [d] marks lie in [-1, 1] and are left as they are."""
+        """Statistics of `values` [N, d]; numbers that `unscaled` [d] marks lie in [-1, 1] and are left as they are,
+        unless they are constant.
+        """
         low, high = values.aminmax(dim=0)
         if unscaled is not None:
-            low, high = torch.where(unscaled, -1.0, low), torch.where(unscaled, 1.0, high)
+            whole = unscaled & (high - low >= CONSTANT_RANGE)
+            low, high = torch.where(whole, -1.0, low), torch.where(whole, 1.0, high)
         return cls(low, high)
 
     @property
     def size(self) -> int:
         """d, the number of dimensions."""
         return len(self.low)
+
+    @property
+    def varies(self) -> Tensor:
+        """[d] which dimensions are not constant in the training data."""
+        return self.high - self.low >= CONSTANT_RANGE
 
     @property
     def half_range(self) -> Tensor:
@@ -61,3 +69,48 @@ class MinMax(nn.Module):
     def inverse(self, x: Tensor) -> Tensor:
         """[..., d] normalised -> in the data's units."""
         return x * self.half_range + (self.low + self.high) / 2
+
+
+class ActionScale(nn.Module):
+    """Between the robot's encoded actions and what a network learns of them: scaled, without the constant dimensions.
+
+    scale: of the encoded actions [d]. A dimension that never changes in the data is no part of the network's chunk: no
+    loss is spent on it, no noise is drawn for it, and what a robot gets is the constant. Raises `InputError` when all
+    are constant.
+    """
+
+    taken: Tensor
+    source: Tensor
+
+    def __init__(self, scale: MinMax) -> None:
+        super().__init__()
+        self.scale = scale
+        taken = scale.varies.nonzero().flatten()
+        if scale.size and not len(taken):
+            raise InputError("No number of the actions changes in the demonstrations: there is nothing to learn.")
+        source = torch.full((scale.size,), len(taken))  # the column of zeros that `inverse` appends
+        source[taken] = torch.arange(len(taken))
+        self.register_buffer("taken", taken, persistent=False)
+        self.register_buffer("source", source, persistent=False)
+
+    @property
+    def size(self) -> int:
+        """The network's numbers of an action."""
+        return len(self.taken)
+
+    @property
+    def constant(self) -> list[int]:
+        """The dimensions that are left out."""
+        return [i for i in range(self.scale.size) if i not in self.taken.tolist()]
+
+    def forward(self, actions: Tensor) -> Tensor:
+        """[..., d] encoded actions -> [..., size] normalised."""
+        normalised = self.scale(actions)
+        return normalised if self.size == self.scale.size else normalised.index_select(-1, self.taken)
+
+    def inverse(self, chunk: Tensor) -> Tensor:
+        """[..., size] normalised -> [..., d] encoded actions."""
+        if self.size != self.scale.size:
+            zeros = torch.zeros_like(chunk[..., :1])
+            chunk = torch.cat([chunk, zeros], dim=-1).index_select(-1, self.source)
+        return self.scale.inverse(chunk)

@@ -18,16 +18,21 @@ from isd_policy.actions import ActionRepresentation, Plain
 from isd_policy.backend import Inputs, PolicyBackend, check_initial_noise
 from isd_policy.encoder import ObservationEncoder
 from isd_policy.horizons import Horizons
-from isd_policy.normaliser import MinMax
+from isd_policy.normaliser import ActionScale, MinMax
 from isd_policy.observations import ObservationSchema
 
 
 class Normaliser(nn.Module):
-    """The scales of a policy's joined observation and of its action."""
+    """The scales of a policy's joined observation and of its encoded action, and the range of the robot's own actions.
 
-    def __init__(self, observation: MinMax, action: MinMax) -> None:
+    limits: the smallest and the largest value of each number of the training actions in the robot's units (default:
+    those of the encoded action).
+    """
+
+    def __init__(self, observation: MinMax, action: MinMax, limits: MinMax | None = None) -> None:
         super().__init__()
-        self.observation, self.action = observation, action
+        self.observation, self.action = observation, ActionScale(action)
+        self.limits = MinMax(action.low, action.high) if limits is None else limits
 
 
 Pack = Callable[["Policy", Path, int, str | None], None]
@@ -39,7 +44,8 @@ class Policy(Trainable, PolicyBackend):
 
     net: F(x; t, s, {"obs": [B, C]}) over x [B, T, Da]; encoder: observations to those C numbers (the numbers as they
     are where it is None); actions: how the robot's actions are written for the network; nfe and initial_noise
-    (`gaussian` or `zeros`) are what `act` uses. A prediction is clipped to the range of the training actions.
+    (`gaussian` or `zeros`) are what `act` uses. A prediction is kept within the range of the training
+    actions, number by number.
     """
 
     pack: Pack | None = None
@@ -91,7 +97,7 @@ class Policy(Trainable, PolicyBackend):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.normaliser.action.low.device
+        return self.normaliser.limits.low.device
 
     def prepare(self, batch: Mapping[str, Any], rng: Generator) -> tuple[Tensor, Cond]:
         """A batch of action chunks -> normalised actions [B, T, Da] and the conditioning; `rng` crops pictures."""
@@ -110,9 +116,17 @@ class Policy(Trainable, PolicyBackend):
         calls, at least 1 (`InputError`); sampler: in the place of the policy's own. A row depends on its own
         observation and noise.
         """
-        chunk = (sampler or self.sampler)(self.net, noise, nfe, self.condition(obs))[:, self.horizons.ahead]
+        chunk = (sampler or self.sampler)(self.net, noise, nfe, self.condition(obs))
+        return self.robot_actions(chunk[:, self.horizons.ahead])
+
+    def robot_actions(self, chunk: Tensor) -> Tensor:
+        """[..., the network's Da] normalised -> [..., robot's Da] in the robot's units, in the training data's range.
+
+        What the network says beyond that range, no demonstration ever asked of the robot.
+        """
         within = torch.where(chunk.isfinite(), chunk.clamp(-1, 1), torch.nan)  # an overflow has not reached a limit
-        return self.actions.decode(self.normaliser.action.inverse(within))
+        actions = self.actions.decode(self.normaliser.action.inverse(within))
+        return self.actions.keep(actions, self.normaliser.limits.low, self.normaliser.limits.high)
 
     def save(self, path: str | Path, *, nfe: int | None = None, licence: str | None = None) -> Path:
         """Writes the policy as a bundle, one folder that `isd_policy.load` opens anywhere, and returns its path.

@@ -24,7 +24,7 @@ from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.data.windows import ActionChunks
 from isd_policy.horizons import horizons_of
 from isd_policy.loading import load
-from isd_policy.policy import Policy
+from isd_policy.policy import Normaliser, Policy
 from isd_policy.reading import read
 from isd_policy.selection import Selection
 from isd_policy.validation import check_whole
@@ -77,10 +77,11 @@ def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = N
     if demonstrations is None:
         demonstrations = read_shared(config["data"], config["dataset"], world)
     check_task(demonstrations, config["task"]["name"])
-    config["schema"] = schema_of(demonstrations)
     actions = actions_of(config)
+    normaliser = fit_normaliser(demonstrations, actions)
+    config["schema"] = schema_of(demonstrations, normaliser)
     dataset = ActionChunks(demonstrations, horizons, actions)
-    policy = build_policy(config, fit_normaliser(demonstrations, actions))
+    policy = build_policy(config, normaliser)
     if world.is_main:
         count = sum(p.numel() for p in policy.parameters())
         print(
@@ -123,11 +124,12 @@ def check_task(demonstrations: Demonstrations, name: str) -> None:
         raise InputError(f"{error} Or train without the simulator, by task=own.") from error
 
 
-def schema_of(demonstrations: Demonstrations) -> dict[str, Any]:
+def schema_of(demonstrations: Demonstrations, normaliser: Normaliser) -> dict[str, Any]:
     """What the data decide about a policy; saved in its config."""
     return {
         "observations": demonstrations.schema.to_config(),
         "action": demonstrations.actions.shape[1],
+        "constant": normaliser.action.constant,
         "env_args": demonstrations.env_args,
         "rate": demonstrations.rate,
     }

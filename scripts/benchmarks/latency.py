@@ -69,6 +69,7 @@ def policy_of(network: str, device: str) -> Policy:
     config["schema"] = {
         "observations": {key: [size] for key, size in OBSERVATIONS.items()},
         "action": ACTION,
+        "constant": [],
         "env_args": EnvSpec("lift").env_args,
     }
     sizes = sum(OBSERVATIONS.values()), ACTION
@@ -117,8 +118,8 @@ def sampled(policy: Policy, sampler: Sampler, steps: int, net: VelocityNet) -> C
     """A call of `steps` steps of a sampler with `net` in place of the policy's network, the rest in torch as it is."""
 
     def forward(obs: dict[str, Tensor], noise: Tensor) -> Tensor:
-        chunk = sampler(net, noise, steps, policy.condition(obs))[:, policy.horizons.ahead].clamp(-1, 1)
-        return policy.actions.decode(policy.normaliser.action.inverse(chunk))
+        chunk = sampler(net, noise, steps, policy.condition(obs))[:, policy.horizons.ahead]
+        return policy.robot_actions(chunk)
 
     return few_steps(policy, forward)
 

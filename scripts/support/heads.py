@@ -72,7 +72,7 @@ def example(network: str, objective: str, batch: int, words: Sequence[str] = ())
     words = [f"network={network}", f"objective={objective}", "run_dir=unused", *_teacher_word(objective), *words]
     if is_policy(network):
         config = resolved(compose_config("policy_train", ["data=unused", *words]))
-        config["schema"] = {"observations": OBSERVATIONS, "action": ACTION}
+        config["schema"] = {"observations": OBSERVATIONS, "action": ACTION, "constant": []}
         net = build_policy_network(config)
         shape: tuple[int, ...] = (config["horizons"]["prediction"], ACTION)
         cond = {"obs": torch.randn(batch, build_encoder(config).size)}

@@ -105,6 +105,7 @@ def config() -> dict:
         "schema": {
             "observations": {key: [size] for key, size in SIZES.items()},
             "action": 7,
+            "constant": [],
             "env_args": EnvSpec("lift").env_args,
         },
         "seed": 0,

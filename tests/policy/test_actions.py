@@ -34,3 +34,21 @@ def test_only_rotations_are_left_unscaled():
 def test_actions_that_are_no_poses_are_an_input_error():
     with pytest.raises(InputError, match="7 numbers"):
         SixRotation().size(2)
+
+
+def test_numbers_are_kept_in_the_training_range():
+    low, high = torch.tensor([-1.0, 0.5]), torch.tensor([2.0, 0.5])
+    kept = Plain().keep(torch.tensor([[-9.0, 9.0], [1.0, -9.0]]), low, high)
+    assert kept.tolist() == [[-1.0, 0.5], [1.0, 0.5]]
+
+
+def test_a_turn_by_a_little_more_than_pi_is_not_cut_to_another_turn():
+    """Data around the vector (3.1, 0, 0): a prediction of (3.15, 0, 0) decodes to (-3.13, 0, 0), which is no error."""
+    low = torch.tensor([-1.0, -1.0, -1.0, 2.9, -0.1, -0.1, -1.0])
+    high = torch.tensor([1.0, 1.0, 1.0, 3.2, 0.1, 0.1, 1.0])
+    pose = torch.tensor([0.0, 0.0, 0.0, 3.15, 0.0, 0.0, 1.0])
+    decoded = SixRotation().decode(SixRotation().encode(pose))
+    assert decoded[3] < 0
+    torch.testing.assert_close(SixRotation().keep(decoded, low, high), pose, atol=1e-5, rtol=0)
+    still = SixRotation().keep(torch.zeros(7), low, high)
+    assert still[3] == low[3] and torch.isfinite(still).all()

@@ -61,7 +61,7 @@ def test_normaliser_holds_the_range_of_the_data(demo_file, tmp_path):
     train_command(f"data={demo_file}", f"run_dir={tmp_path / 'run'}", "trainer.steps=1")
     with h5py.File(demo_file) as file:
         lowest = np.min([file[f"data/demo_{i}/actions"][()].min(0) for i in range(3)], axis=0)
-    np.testing.assert_allclose(isd_policy.load(tmp_path / "run").normaliser.action.low, lowest, rtol=1e-6)
+    np.testing.assert_allclose(isd_policy.load(tmp_path / "run").normaliser.limits.low, lowest, rtol=1e-6)
 
 
 def test_same_command_resumes_to_the_same_weights(demo_file, tmp_path):

@@ -63,13 +63,13 @@ def test_checkpoint_of_another_kind_is_an_input_error(save_policy):
 
 
 def test_missing_statistics_are_an_input_error(policy, save_policy):
-    state = {key: value for key, value in policy.state_dict().items() if key != "normaliser.action.low"}
-    with pytest.raises(InputError, match=r"no normaliser statistics \(normaliser.action.low\)"):
+    state = {key: value for key, value in policy.state_dict().items() if key != "normaliser.action.scale.low"}
+    with pytest.raises(InputError, match=r"no normaliser statistics \(normaliser.action.scale.low\)"):
         isd_policy.load(save_policy(state=state))
 
 
 def test_statistics_out_of_order_are_an_input_error(policy, save_policy):
-    state = policy.state_dict() | {"normaliser.action.low": torch.full((7,), 1e6)}
+    state = policy.state_dict() | {"normaliser.action.scale.low": torch.full((7,), 1e6)}
     with pytest.raises(InputError, match="missing or unusable"):
         isd_policy.load(save_policy(state=state))
 

@@ -91,8 +91,7 @@ def observations_of(policy: Policy) -> dict[str, dict[str, Any]]:
 
 def actions_of(policy: Policy, env: Spec | None) -> dict[str, Any]:
     """Names, units and ranges (those of the training data) of the robot's actions."""
-    scale = policy.normaliser.action
-    low, high = policy.actions.bounds(scale.low, scale.high)
+    low, high = policy.normaliser.limits.low, policy.normaliser.limits.high
     names, units = _names(env, len(low))
     return {
         "size": len(low),

@@ -42,7 +42,7 @@ def largest_differences(policy: Policy, graphs: Mapping[str, Graph], nfe: int, c
     Raises `FloatingPointError` where actions are not finite.
     """
     inputs = random_inputs(policy, count)
-    low, high = policy.actions.bounds(policy.normaliser.action.low.cpu(), policy.normaliser.action.high.cpu())
+    low, high = policy.normaliser.limits.low.cpu(), policy.normaliser.limits.high.cpu()
     unit = np.maximum(((high - low) / 2).numpy(), CONSTANT_RANGE)
     worst = dict.fromkeys(graphs, 0.0)
     for i in range(0, count, PART):

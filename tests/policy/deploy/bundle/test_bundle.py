@@ -6,11 +6,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 
 import isd_policy
 from isd_core.support.errors import InputError
-from isd_policy.actions import Plain, SixRotation
 from isd_policy.deploy.bundle import __main__ as bundle
 from isd_policy.deploy.bundle import card, packing
 from isd_policy.deploy.bundle.folder import read
@@ -57,17 +55,10 @@ def test_the_card_says_what_the_policy_needs_and_does(make_bundle, sizes, normal
     actions = content["actions"]
     assert (actions["size"], actions["action_mode"]) == (7, "delta")
     assert (actions["names"][0], actions["units"][0]) == ("arm 0 change of x", "0.05 m")
-    np.testing.assert_allclose(actions["high"], normaliser.action.high)
+    np.testing.assert_allclose(actions["high"], normaliser.limits.high)
     assert (content["nfe"], content["control_rate"], content["data"]) == (2, 20, {"licence": "MIT"})
     assert content["horizons"] == {"observation": 2, "prediction": 16, "execution": 8}
     assert content["source"]["sha256"]
-
-
-def test_absolute_poses_have_metres_and_half_turns(config, normaliser):
-    low, high = SixRotation().bounds(torch.arange(10.0), torch.arange(10.0) + 20)
-    np.testing.assert_allclose(low, [0, 1, 2, -np.pi, -np.pi, -np.pi, 9], rtol=1e-6)
-    np.testing.assert_allclose(high, [20, 21, 22, np.pi, np.pi, np.pi, 29], rtol=1e-6)
-    assert Plain().bounds(torch.zeros(2), torch.ones(2))[1].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("spelling", ["licence", "license"])
