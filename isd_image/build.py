@@ -20,7 +20,6 @@ from isd_image.data import ImageData
 from isd_image.generate import Generator
 from isd_image.identity import check_codec, codec_of
 from isd_image.model import ChannelNormaliser, ImageModel
-from isd_image.weights import check_finite
 
 KIND = "image"
 MEMBERS = (parametrisation, sampling, codecs, networks, optimizer, released)
@@ -104,7 +103,6 @@ def load_generator(
             f"weights={weights} is unknown in {saved.path}; known: {', '.join(known)} (model: the last weights)."
         )
     state = saved.tensors(weights)
-    check_finite(state, f"{saved.path} ({weights})")
     with seeds.forked():
         network = build_network(config)
     model = ImageModel(network, _normaliser(state, saved.path))
