@@ -41,7 +41,7 @@ def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
     with seeds.forked(seeds.derive(config["seed"], "initial weights")):
         encoder = build_encoder(config)
         network = build_network(config, encoder.size)
-    if normaliser.action.size != (size := actions_of(config).size(config["schema"]["action"])):
+    if normaliser.action.size != (size := learned_size(config)):
         raise InputError(
             f"The normaliser's statistics are of {normaliser.action.size} numbers an action; the network has {size}."
         )
@@ -69,13 +69,18 @@ def build_network(config: Mapping[str, Any], condition_size: int | None = None) 
     net = build(
         "network",
         config["network"],
-        action_size=actions_of(config).size(config["schema"]["action"]) - len(config["schema"]["constant"]),
+        action_size=learned_size(config),
         condition_size=build_encoder(config).size if condition_size is None else condition_size,
         horizon=config["horizons"]["prediction"],
         clock=path.clock,
     )
     network: nn.Module = build("parametrisation", config["parametrisation"], net=net, path=path)
     return network
+
+
+def learned_size(config: Mapping[str, Any]) -> int:
+    """The network's numbers of an action: those of the representation that are not constant in the data."""
+    return actions_of(config).size(config["schema"]["action"]) - len(config["schema"]["constant"])
 
 
 def schema_of(config: Mapping[str, Any]) -> ObservationSchema:

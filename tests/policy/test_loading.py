@@ -91,7 +91,7 @@ def test_no_checkpoint_is_an_input_error(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("name", ["net.final.1.bias", "normaliser.action.high", "normaliser.observation.low"])
+@pytest.mark.parametrize("name", ["net.final.1.bias", "normaliser.action.scale.high", "normaliser.observation.low"])
 def test_weights_and_statistics_that_are_not_finite_are_an_input_error(policy, save_policy, value, name):
     state = {key: tensor.clone() for key, tensor in policy.state_dict().items()}
     state[name][0] = value
@@ -102,7 +102,7 @@ def test_weights_and_statistics_that_are_not_finite_are_an_input_error(policy, s
 def test_statistics_of_another_size_are_an_input_error(policy, save_policy):
     state = policy.state_dict()
     for bound in ("low", "high"):
-        state[f"normaliser.action.{bound}"] = state[f"normaliser.action.{bound}"][:3]
+        state[f"normaliser.action.scale.{bound}"] = state[f"normaliser.action.scale.{bound}"][:3]
     with pytest.raises(InputError, match="normaliser"):
         isd_policy.load(save_policy(state))
 
