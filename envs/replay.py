@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
+from envs.demonstrations.comparison import CannotCompareError, differences
 from envs.demonstrations.recordings import load_recording, start_of
-from envs.engines.engine import Engine
+from envs.engines.engine import Engine, RobotEngine
 from envs.engines.factory import make_engine, resolve
 from envs.engines.simulator import check_versions
 from envs.engines.slot import Repeated
@@ -123,7 +124,20 @@ def _of_data(cfg: DictConfig) -> tuple[Spec, list[StoredEpisode], Engine]:
         f"{n - len(failed)} of {n} demonstrations succeed (Wilson 95 %: {100 * low:.1f}-{100 * high:.1f})"
         + (f"; not: {', '.join(failed[:8])}{' ...' if len(failed) > 8 else ''}." if failed else ".")
     )
+    if isinstance(spec, EnvSpec):
+        print(_observations(Path(str(cfg.data)), cfg.external, engine))
     return spec, chosen, engine
+
+
+def _observations(path: Path, external: bool, engine: Engine) -> str:
+    """Whether the recorded observations are those of the restored states, in a sentence for each that is not."""
+    try:
+        found = differences(path, external=external, engine=cast(RobotEngine, engine))
+    except CannotCompareError as error:
+        return f"Observations were not compared: {error}."
+    if not found:
+        return "The recorded observations are those of the restored states."
+    return "\n".join(f"Observation {difference}." for difference in found)
 
 
 def repeat_all(spec: Spec, episodes: Sequence[StoredEpisode], workers: int) -> list[Repeated]:

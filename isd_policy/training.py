@@ -20,6 +20,7 @@ from isd_core.training import run as training
 from isd_core.training.trainer import Trainer
 from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
 from isd_policy.data import read_shared
+from isd_policy.data.checks import check_observations
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.data.windows import ActionChunks
 from isd_policy.horizons import horizons_of
@@ -77,6 +78,9 @@ def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = N
     if demonstrations is None:
         demonstrations = read_shared(config["data"], config["dataset"], world)
     check_task(demonstrations, config["task"]["name"])
+    if world.is_main and config["task"]["name"] != OWN:
+        options = config["dataset"]
+        check_observations(demonstrations, options["allow_differences"], options["external"])
     actions = actions_of(config)
     normaliser = fit_normaliser(demonstrations, actions)
     config["schema"] = schema_of(demonstrations, normaliser)

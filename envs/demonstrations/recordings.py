@@ -57,11 +57,12 @@ def load_recording(
         spec = spec_of_data(env_args, engine, mode)
         if action_key == "actions_abs":
             spec = spec.with_action_mode("absolute")
-        episodes = [_episode(file, name, action_key) for name in file.names]
+        episodes = [read_episode(file, name, action_key) for name in file.names]
     return Recording(path, spec, str(env_args.get("env_version") or "unknown"), episodes)
 
 
-def _episode(file: DemonstrationFile, name: str, action_key: str) -> RecordedEpisode:
+def read_episode(file: DemonstrationFile, name: str, action_key: str) -> RecordedEpisode:
+    """Actions, states and model of one demonstration; `InputError` for what is missing or does not fit."""
     states, actions = file.find(name, "states"), file.find(name, action_key)
     if states is None or actions is None:
         raise InputError(

@@ -46,6 +46,7 @@ def read(path: str | Path, options: Mapping[str, Any]) -> Demonstrations:
             f"dataset.observation_keys={options['observation_keys']!r}: expected a list of at least one key, as "
             "[object]."
         )
+    options = {key: value for key, value in options.items() if key != "allow_differences"}  # the training's concern
     return translated(
         _read(path, options), lambda keys: _read(path, {**options, "observation_keys": keys, "pictures": "disk"})
     )

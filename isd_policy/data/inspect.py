@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from envs.demonstrations.comparison import CannotCompareError, Difference, differences
 from envs.env_args import spec_of_data
 from envs.spec import EnvSpec, observation_shapes
 from envs.tasks import OWN, task_named
@@ -17,7 +18,7 @@ from isd_policy.data import read
 from isd_policy.data.description import Description, describe
 
 
-def problems(described: Description) -> list[str]:
+def problems(described: Description, observed: Sequence[Difference]) -> list[str]:
     """What keeps the file, or one of its keys, from being trained on."""
     found = []
     if described.env_args is None:
@@ -31,7 +32,18 @@ def problems(described: Description) -> list[str]:
         pairs = [(first_observation, key) for key in described.actions]
         pairs += [(key, first_action) for key in described.observations]
         found += [text for key, action_key in pairs if (text := _refusal(described, key, action_key))]
+    found += [f"{difference}." for difference in observed if not difference.known]
     return list(dict.fromkeys(found))
+
+
+def differences_of(described: Description) -> tuple[list[Difference], str]:
+    """What the simulator observes otherwise than the file says in the same states, and a line about the comparison."""
+    try:
+        found = differences(described.path, external=described.external)
+    except (CannotCompareError, InputError) as error:
+        return [], f"not compared with the simulator's ({error})"
+    known = "".join(f"; {difference}" for difference in found if difference.known)
+    return found, f"compared with the simulator's in restored states{known}"
 
 
 def _refusal(described: Description, key: str, action_key: str) -> str:
@@ -93,8 +105,8 @@ def _gains(values: float | tuple[float, ...]) -> str:
     return f"{values:g}" if isinstance(values, float | int) else " ".join(f"{value:g}" for value in values)
 
 
-def report(described: Description, found: Sequence[str]) -> str:
-    """The lines that the command prints, with the problems found."""
+def report(described: Description, found: Sequence[str], compared: str) -> str:
+    """The lines that the command prints, with the problems found. compared: how the observations were checked."""
     lengths = described.lengths
     lines = [
         f"{described.path}: {described.kind}",
@@ -102,6 +114,7 @@ def report(described: Description, found: Sequence[str]) -> str:
         f"  environment: {environment(described.env_args)}",
         "  actions: " + (", ".join(f"{key} [{size}]" for key, size in described.actions.items()) or "none"),
         "  observations: " + ", ".join(f"{key} {list(shape)}" for key, shape in described.observations.items()),
+        f"    {compared}",
         "  filter keys: " + (", ".join(f"{key} ({len(names)})" for key, names in described.masks.items()) or "none"),
     ]
     lines += [f"  task={name}: {'no: ' + missing if missing else 'fits'}" for name, missing in fits(described)]
@@ -116,8 +129,9 @@ def main(cfg: DictConfig) -> int:
     The exit code is 2 where something is wrong.
     """
     described = describe(Path(str(cfg.data)), cfg.external)
-    found = problems(described)
-    print(report(described, found))
+    observed, compared = differences_of(described)
+    found = problems(described, observed)
+    print(report(described, found, compared))
     return 2 if found else 0
 
 
