@@ -1,0 +1,101 @@
+"""A small policy in all the forms in which one is kept, and demonstrations, made from a seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+import isd_policy
+from envs.spec import EnvSpec
+from isd_core.support.cli import compose_config, resolved
+from isd_core.training import checkpoint
+from isd_policy.backend import PolicyBackend
+from isd_policy.build import KIND, build_policy
+from isd_policy.deploy.bundle import card, folder
+from isd_policy.deploy.export.writer import write_export
+from isd_policy.loading import load_policy
+from isd_policy.normaliser import MinMax
+from isd_policy.policy import Normaliser
+from isd_policy.simulation import environment_of
+
+OBSERVATIONS = {"object": 10, "robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2}
+ACTION, SIDE = 7, 8
+SMALL = ("network.widths=[8,16]", "network.embedding=8", "network.frequency_dim=8", "network.hidden=8")
+
+
+def write_demonstrations(path: Path, seed: int, pictures: bool = False, steps: int = 40) -> Path:
+    """A robomimic file of Lift: three demonstrations of random numbers and, where asked for, of small pictures."""
+    rng = np.random.default_rng(seed)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps(EnvSpec("lift").env_args)
+        data.attrs["total"] = 3 * steps
+        for number in range(3):
+            demo = data.create_group(f"demo_{number}")
+            demo.attrs["num_samples"] = steps
+            demo["actions"] = rng.uniform(-1, 1, (steps, ACTION))
+            for key, size in OBSERVATIONS.items():
+                demo[f"obs/{key}"] = rng.normal(size=(steps, size))
+            if pictures:
+                demo["obs/front_image"] = rng.integers(1, 256, (steps, SIDE, SIDE, 3), np.uint8)
+    return path
+
+
+def write_checkpoint(run_dir: Path, seed: int) -> Path:
+    """A run with one checkpoint of a small policy with random weights; returns the checkpoint's folder."""
+    words = ["data=none", "network=unet1d_small", *SMALL, f"seed={seed}", f"run_dir={run_dir}"]
+    config = resolved(compose_config("policy_train", words))
+    config["schema"] = {
+        "observations": {key: [size] for key, size in OBSERVATIONS.items()},
+        "action": ACTION,
+        "env_args": EnvSpec("lift").env_args,
+    }
+    sizes = sum(OBSERVATIONS.values()), ACTION
+    scales = [MinMax(torch.full((size,), -1.5), torch.full((size,), 2.5)) for size in sizes]
+    policy = build_policy(config, Normaliser(*scales))
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():  # a network that starts at zero would hide what is done to its inputs
+        for parameter in policy.net.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
+    meta = {"kind": KIND, "seed": seed, "config": config, **checkpoint.provenance()}
+    return checkpoint.save(run_dir, 1, {"model": policy.state_dict(), "ema": policy.state_dict()}, meta)
+
+
+def card_of(saved: checkpoint.Checkpoint) -> dict[str, Any]:
+    """The card of a bundle of that checkpoint."""
+    policy = load_policy(saved)
+    env = environment_of(saved.config)
+    return card.card_of(policy, saved, env, weights="ema", nfe=1, initial_noise="gaussian", licence=None)
+
+
+def write_bundle(out: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, Any] | None = None) -> Path:
+    """A bundle of the checkpoint. changes: to its card; its hashes are right all the same."""
+    return folder.write(out, card_of(saved) | dict(changes or {}), saved.tensors("ema"))
+
+
+def write_onnx(out: Path, bundle: Path) -> Path:
+    """The ONNX export of a bundle, for one call of the network."""
+    return write_export(folder.read(bundle), out, 1, None, ["onnx"], "float32").path
+
+
+def observation(seed: int) -> dict[str, np.ndarray]:
+    """One observation of that policy."""
+    rng = np.random.default_rng(seed)
+    return {key: rng.normal(size=size).astype(np.float32) for key, size in OBSERVATIONS.items()}
+
+
+def act(policy: PolicyBackend, seed: int = 0) -> np.ndarray:
+    """The first actions of a policy from an observation of that seed."""
+    policy.reset(seed)
+    return policy.act(observation(seed))
+
+
+def load_and_act(path: Path) -> np.ndarray:
+    """The first actions of the policy that lies at `path`."""
+    return act(isd_policy.load(path))
