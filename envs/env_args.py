@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from envs.engines.gym.spec import GymSpec
 from envs.engines.pusht.spec import PushTSpec
 from envs.spec import EnvSpec, Spec
-from envs.tasks import PUSHT, RobosuiteTask, task_of_robosuite
+from envs.tasks import FUNCTION, GYM_OF_ROBOMIMIC, GYMNASIUM, PUSHT, RobosuiteTask, task_of_robosuite
 from isd_core.support.errors import InputError
 
 WITHOUT_EFFECT = {
@@ -54,8 +55,16 @@ IDLE_CONTROLLER_SETTINGS = {"kp_limits", "damping_ratio_limits", "damping_limits
 def spec_of_data(env_args: Mapping[str, Any], engine: str = "compiled", mode: str = "exact") -> Spec:
     """The environment that a data file names. engine, mode: of robosuite's tasks.
 
-    Raises `InputError` where a setting has no equivalent here, and names it.
+    What a file names is looked up, never imported. Raises `InputError` where a setting has no equivalent here, and
+    names it.
     """
+    if env_args.get("type") in (GYMNASIUM, GYM_OF_ROBOMIMIC):
+        return GymSpec.from_env_args(env_args)
+    if env_args.get("type") == FUNCTION:
+        raise InputError(
+            f"The data are of {env_args.get('env_name')!r}, an environment of a function of a Python program: evaluate "
+            "with that function, env=FUNCTION."
+        )
     if env_args.get("env_name") == PUSHT.title:
         return PushTSpec()
     return spec_of_robosuite(env_args, engine, mode)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import gymnasium
@@ -11,8 +11,11 @@ from gymnasium import spaces
 
 from envs.engines.engine import Observation, SimulationError, pictures
 from envs.engines.factory import make_engine
+from envs.engines.gym.making import ROLE
 from envs.env_args import spec_of_data
 from envs.spec import observation_shapes, spec_from_dict
+from envs.tasks import TASKS
+from isd_core.support.registry import register
 
 
 class SimulatedTask(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
@@ -46,7 +49,7 @@ class SimulatedTask(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.engine = make_engine(self.spec_of_simulation)
         boxes: dict[str, spaces.Space[Any]] = {
             key: spaces.Box(0, 255, shape, np.uint8)
-            if key in self.spec_of_simulation.picture_cameras
+            if key in self.spec_of_simulation.picture_shapes
             else spaces.Box(-np.inf, np.inf, shape, np.float64)
             for key, shape in observation_shapes(self.spec_of_simulation).items()
         }
@@ -79,7 +82,7 @@ class SimulatedTask(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         observation = {key: values[-1] for key, values in chunk.observations.items()}
         success = bool(chunk.success[-1])
         observation = observation | pictures(self.engine, self.spec_of_simulation)
-        return observation, chunk.best, success, False, {"success": success}
+        return observation, chunk.best, success or chunk.ended, False, {"success": success}
 
     def get_start(self) -> dict[str, Any]:
         """The start of this episode, for `reset(options={"state": start})`; JSON-able."""
@@ -94,3 +97,14 @@ class SimulatedTask(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def close(self) -> None:
         """Closes the engine."""
         self.engine.close()
+
+
+def _maker(task: str) -> Callable[..., SimulatedTask]:
+    def make(render_mode: str | None = None, camera: str = "agentview") -> SimulatedTask:
+        return SimulatedTask(task, render_mode, camera)
+
+    return make
+
+
+for _task in TASKS.values():
+    register(ROLE, _task.name)(_maker(_task.name))

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from envs.tasks import PUSHT, RobosuiteTask, Task, robosuite_task
+from envs.tasks import FUNCTION, GYMNASIUM, PUSHT, RobosuiteTask, Task, robosuite_task
 from isd_core.support.errors import InputError
 
 CHOICES = {
@@ -23,7 +23,7 @@ CAMERA_SUFFIX = "_image"
 
 
 class Spec(Protocol):
-    """One environment, ready to be built in any process: `EnvSpec` for robosuite's tasks, `PushTSpec`."""
+    """One environment, ready to be built: `EnvSpec` for robosuite's tasks, `PushTSpec`, `GymSpec` for all others."""
 
     @property
     def task(self) -> str: ...
@@ -38,7 +38,7 @@ class Spec(Protocol):
     def action_mode(self) -> str: ...
 
     @property
-    def control_freq(self) -> int: ...
+    def control_freq(self) -> float: ...
 
     @property
     def definition(self) -> Task:
@@ -49,12 +49,12 @@ class Spec(Protocol):
         """([Da], [Da]) the smallest and the largest action; infinite where there is no bound."""
 
     @property
-    def picture_cameras(self) -> dict[str, str]:
-        """Observation key -> camera of the pictures among the observations."""
+    def picture_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """Observation key -> (H, W, channels) in pixels of the pictures among the observations."""
 
     @property
-    def picture_size(self) -> tuple[int, int]:
-        """Height and width of those pictures in pixels."""
+    def picture_cameras(self) -> dict[str, str]:
+        """Observation key -> camera of those pictures that the engine draws when asked."""
 
     def with_action_mode(self, mode: str) -> Spec:
         """The same environment with `delta` or `absolute` actions; `InputError` where it has none of that kind."""
@@ -72,7 +72,27 @@ class Spec(Protocol):
 def observation_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
     """key -> (d,) for numbers and (H, W, 3) for pictures, all that the environment of `spec` offers."""
     numbers: dict[str, tuple[int, ...]] = {key: (size,) for key, size in spec.definition.observation_sizes.items()}
-    return numbers | dict.fromkeys(spec.picture_cameras, (*spec.picture_size, 3))
+    return numbers | spec.picture_shapes
+
+
+def check_fits(spec: Spec, shapes: Mapping[str, tuple[int, ...]], action_size: int, policy: str) -> None:
+    """Raises `InputError` where a policy's observations or actions are not those of an environment.
+
+    shapes: key -> (d,) or (H, W, C) of what the policy sees; policy: what messages call it, e.g. its file.
+    """
+    offered = observation_shapes(spec)
+    for key, shape in shapes.items():
+        if offered.get(key) != tuple(shape):
+            there = ", ".join(f"{known} {list(size)}" for known, size in offered.items())
+            raise InputError(
+                f"{policy} sees `{key}` of shape {list(shape)}; the environment {spec.task} "
+                + (f"gives it as {list(offered[key])}." if key in offered else f"has no such observation: {there}.")
+            )
+    if action_size != spec.definition.action_size:
+        raise InputError(
+            f"{policy} predicts {action_size} numbers an action; the environment {spec.task} takes "
+            f"{spec.definition.action_size}."
+        )
 
 
 def spec_from_dict(values: Mapping[str, Any]) -> Spec:
@@ -81,6 +101,15 @@ def spec_from_dict(values: Mapping[str, Any]) -> Spec:
         from envs.engines.pusht.spec import PushTSpec
 
         return from_fields(PushTSpec, values)
+    if values.get("engine") == GYMNASIUM:
+        from envs.engines.gym.spec import GymSpec
+
+        return from_fields(GymSpec, values)
+    if values.get("engine") == FUNCTION:
+        raise InputError(
+            f"The environment {values.get('task')!r} was made by a function of a Python program, so it cannot be made "
+            "again from a file. Register it (a task, or a gymnasium id), or use it in the program with the function."
+        )
     return EnvSpec.from_dict(values)
 
 
@@ -187,8 +216,8 @@ class EnvSpec:
         return {f"{camera}{CAMERA_SUFFIX}": camera for camera in self.cameras}
 
     @property
-    def picture_size(self) -> tuple[int, int]:
-        return self.picture_height, self.picture_width
+    def picture_shapes(self) -> dict[str, tuple[int, int, int]]:
+        return dict.fromkeys(self.picture_cameras, (self.picture_height, self.picture_width, 3))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields; `EnvSpec.from_dict` restores the spec."""

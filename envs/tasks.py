@@ -19,6 +19,11 @@ ROBOT_KEYS = {
 }
 """Proprioception of one robot under robomimic's names (without the `robot0_` prefix) and its sizes."""
 
+GYMNASIUM, FUNCTION = "gymnasium", "function"
+"""The engine of an environment of gymnasium, by name or from a user's function; the `type` of its data's `env_args`."""
+GYM_OF_ROBOMIMIC = 2
+"""robomimic's `type` for environments of gym."""
+
 
 @dataclass(frozen=True)
 class Task:

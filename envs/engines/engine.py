@@ -30,13 +30,15 @@ class Chunk:
     """What happened while the engine executed n actions; k <= n steps were made.
 
     observations: key -> [k, d] after each step; pictures among them only of the last steps, as many as were asked for.
-    success: [k] bool. fault: why the chunk ended early, or None. score: [k] in [0, 1], for a graded task.
+    success: [k] bool. fault: why the chunk ended early, or None. score: [k] in [0, 1], for a graded task. ended: the
+    environment itself ended the episode, with success or without; it cannot go on.
     """
 
     observations: Observation
     success: np.ndarray
     fault: str | None = None
     score: np.ndarray | None = None
+    ended: bool = False
 
     @property
     def steps(self) -> int:
@@ -58,6 +60,7 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
         success=np.concatenate([chunk.success for chunk in chunks]),
         fault=chunks[-1].fault,
         score=np.concatenate([chunk.score for chunk in chunks]) if graded else None,
+        ended=chunks[-1].ended,
     )
 
 
@@ -114,9 +117,9 @@ def show(engine: RobotEngine, state: np.ndarray) -> None:
 
 
 def pictures(engine: Engine, spec: Spec) -> Observation:
-    """The pictures among the observations of `spec`, key -> uint8 [H, W, 3], of the present moment."""
-    height, width = spec.picture_size
-    return {key: engine.frame(width, height, camera) for key, camera in spec.picture_cameras.items()}
+    """The pictures that the engine draws for the observations of `spec`, key -> uint8 [H, W, 3], of this moment."""
+    shapes = spec.picture_shapes
+    return {key: engine.frame(shapes[key][1], shapes[key][0], camera) for key, camera in spec.picture_cameras.items()}
 
 
 def check_actions(actions: np.ndarray, size: int) -> np.ndarray:

@@ -19,6 +19,12 @@ def make_engine(spec: Spec) -> Engine:
     """Builds the engine of a spec; see `resolve`."""
     if isinstance(spec, EnvSpec):
         return make_robot_engine(spec)
+    from envs.engines.gym.spec import GymSpec
+
+    if isinstance(spec, GymSpec):
+        from envs.engines.gym.engine import GymEngine
+
+        return GymEngine(spec)
     from envs.engines.pusht.engine import PushTEngine
     from envs.engines.pusht.spec import PushTSpec
 
@@ -47,8 +53,13 @@ def resolve(spec: S) -> S:
     """The spec with the engine that will really step it.
 
     Where the compiled engine does not support the settings, or its self-check against robosuite fails on this
-    machine, robosuite's own step takes its place, and a line on standard error says why.
+    machine, robosuite's own step takes its place, and a line on standard error says why. An environment of gymnasium is
+    looked at: `InputError` where it cannot be rolled out.
     """
+    from envs.engines.gym.spec import GymSpec
+
+    if isinstance(spec, GymSpec):
+        spec.check()
     if not isinstance(spec, EnvSpec) or spec.engine == "robosuite":
         return spec
     with _resolving:

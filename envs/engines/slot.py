@@ -77,10 +77,10 @@ class EnvSlot:
         return ResetResult(observation, self.engine.get_start(), time.perf_counter() - began)
 
     def run_chunk(self, actions: np.ndarray, drawn: int = 1) -> ChunkResult:
-        """Runs a chunk [n, Da]; where the observations hold pictures, those of its last `drawn` steps are drawn."""
+        """Runs a chunk [n, Da]; pictures among the observations are those of its last `drawn` steps."""
         began = time.perf_counter()
         chunk = self._run_and_draw(actions, drawn) if self.spec.picture_cameras else self.engine.run(actions)
-        return ChunkResult(chunk, time.perf_counter() - began)
+        return ChunkResult(_without_early_pictures(chunk, drawn), time.perf_counter() - began)
 
     def _run_and_draw(self, actions: np.ndarray, drawn: int) -> Chunk:
         """All but the last steps in one go, and those one by one, each followed by its pictures.
@@ -90,7 +90,7 @@ class EnvSlot:
         head = max(0, len(actions) - drawn)
         chunks, frames = [self.engine.run(actions[:head])], []
         for action in actions[head:]:
-            if chunks[-1].fault is not None or chunks[-1].success.any():
+            if chunks[-1].fault is not None or chunks[-1].ended or chunks[-1].success.any():
                 break
             chunks.append(self.engine.run(action[None]))
             frames.append(pictures(self.engine, self.spec))
@@ -166,3 +166,9 @@ class EnvSlot:
         """Closes the engine, if one was built."""
         if self._engine is not None:
             self._engine.close()
+
+
+def _without_early_pictures(chunk: Chunk, drawn: int) -> Chunk:
+    """Pictures are the larger part of what a worker sends, and a policy sees those of the last steps alone."""
+    kept = {key: values[-drawn:] if values.dtype == np.uint8 else values for key, values in chunk.observations.items()}
+    return replace(chunk, observations=kept)

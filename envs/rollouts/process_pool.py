@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.rollouts.pool import HANG_SECONDS, Lost
+from envs.rollouts.transfer import packed
 from envs.spec import Spec
 
 
@@ -98,7 +99,7 @@ class _Process:
         self.connection = Connection(ours.detach())
         self.pending: set[int] = set()
         self.heard = time.monotonic()
-        self._send(spec.to_dict())
+        self._send(packed(spec))
 
     def _send(self, message: Any) -> None:
         with contextlib.suppress(OSError):  # where the process has died, the next `collect` replaces it

@@ -17,15 +17,16 @@ from typing import Any
 from envs.engines.slot import EnvSlot
 from envs.isolation import kept_environment, kept_signal_handlers
 from envs.rollouts.pool import HANG_SECONDS, Lost, perform
-from envs.spec import Spec, spec_from_dict
+from envs.rollouts.transfer import packed, unpacked
+from envs.spec import Spec
 from isd_core.support.errors import InputError
 
 
 class _Server:
     """What runs in an actor: several env_slots, served in turn."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec = spec_from_dict(spec)
+    def __init__(self, message: dict[str, Any]) -> None:
+        self.spec = unpacked(message)
         self.env_slots: dict[int, EnvSlot] = {}
 
     def perform(self, slot: int, method: str, arguments: tuple[Any, ...]) -> Any:
@@ -59,7 +60,7 @@ class RayPool:
         # Ray must not restart an actor by itself: the new one would have lost its episodes and not say so.
         remote = self._ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(_Server)
         remote = remote.options(runtime_env={"env_vars": variables})
-        return remote.remote(self.spec.to_dict())
+        return remote.remote(packed(self.spec))
 
     def _worker(self, slot: int) -> int:
         return slot % len(self._actors)

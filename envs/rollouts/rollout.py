@@ -225,7 +225,7 @@ class _Run:
         episode.actions[-1] = episode.actions[-1][: chunk.steps]
         episode.score = max(episode.score, chunk.best)
         success = bool(chunk.success.any())
-        if not (success or chunk.fault or episode.steps >= self.max_steps):
+        if not (success or chunk.fault or chunk.ended or episode.steps >= self.max_steps):
             for back in range(min(chunk.steps, self.obs_horizon), 0, -1):
                 episode.history.push({key: values[-back] for key, values in chunk.observations.items()})
             return

@@ -75,5 +75,9 @@ class ThreadPool:
         return lost
 
     def close(self) -> None:
+        """Lets the threads end; where one serves all, it closes the environments first, since they may be its own."""
+        if len(self._threads) == 1:
+            for env_slot in self.env_slots:
+                self._jobs.put((0, -1, env_slot, "close", ()))
         for _ in self._threads:
             self._jobs.put(None)

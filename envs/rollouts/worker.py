@@ -7,19 +7,28 @@ import sys
 from multiprocessing.connection import Connection
 
 from envs.engines.slot import EnvSlot
-from envs.rollouts.pool import perform
-from envs.spec import spec_from_dict
+from envs.rollouts.pool import Raised, perform
+from envs.rollouts.transfer import unpacked
+from isd_core.support.errors import InputError
 
 
 def serve(connection: Connection) -> None:
     """Performs jobs (slot, method, arguments) in order and sends (slot, result) back, until the other end closes."""
-    spec = spec_from_dict(connection.recv())
+    refusal: Raised | None = None
+    message = connection.recv()
+    try:
+        spec = unpacked(message)
+    except InputError as error:  # the pool hears of it as the outcome of the first job
+        refusal = Raised(str(error), user=True)
     env_slots: dict[int, EnvSlot] = {}
     while True:
         try:
             slot, method, arguments = connection.recv()
         except (EOFError, OSError):
             return  # the pool closed its end, or its process is gone
+        if refusal is not None:
+            connection.send((slot, refusal))
+            continue
         env_slot = env_slots.setdefault(slot, EnvSlot(spec))
         connection.send((slot, perform(env_slot, method, arguments)))
 

@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from envs.demonstrations.comparison import CannotCompareError, Difference, differences
 from envs.env_args import spec_of_data
 from envs.spec import EnvSpec, observation_shapes
-from envs.tasks import OWN, task_named
+from envs.task_configs import GYM, registered_tasks
+from envs.tasks import GYM_OF_ROBOMIMIC, GYMNASIUM, OWN, task_named
 from isd_core.support.cli import CONFIGS, command, compose_config
 from isd_core.support.errors import InputError
 from isd_policy.data import read
@@ -58,8 +59,13 @@ def _refusal(described: Description, key: str, action_key: str) -> str:
 
 def fits(described: Description) -> Iterator[tuple[str, str]]:
     """(task, what is missing for it) for each task config of the file's environment; an empty text where it fits."""
+    if described.env_args is not None and described.env_args.get("type") in (GYMNASIUM, GYM_OF_ROBOMIMIC):
+        name = described.env_args["env_name"]
+        task = name if name in registered_tasks() else f"{GYM} task.id={name}"
+        yield task, _differences(described, list(described.observations))
+        return
     for path in sorted((CONFIGS / "task").glob("[!.]*.yaml")):
-        if path.stem == OWN or described.env_args is None:
+        if path.stem in (OWN, GYM) or described.env_args is None:
             continue
         task = compose_config("policy_train", [f"task={path.stem}", "data=FILE"])["task"]
         if task_named(task.name).data_name != described.env_args["env_name"]:

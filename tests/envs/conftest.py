@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,20 @@ import pytest
 if TYPE_CHECKING:
     from envs.engines.robosuite_engine import RobosuiteEngine
 
-WITHOUT_SIMULATOR = ("test_statistics.py", "test_spec.py", "test_hdf5.py", "test_env_args.py", "test_object_layouts.py")
+WITHOUT_SIMULATOR = (
+    "test_statistics.py",
+    "test_spec.py",
+    "test_hdf5.py",
+    "test_env_args.py",
+    "test_object_layouts.py",
+    "test_gym_spec.py",
+    "test_gym_engine.py",
+    "test_gym_rollout.py",
+)
+
+
+sys.path.append(str(Path(__file__).parent / "importable"))
+"""Simulation processes import modules from there too, which they cannot from the tests' own."""
 
 
 def pytest_ignore_collect(collection_path: object) -> bool | None:

@@ -63,8 +63,8 @@ class PushTSpec:
         return {"image": "image"} if self.pictures else {}
 
     @property
-    def picture_size(self) -> tuple[int, int]:
-        return PICTURE, PICTURE
+    def picture_shapes(self) -> dict[str, tuple[int, int, int]]:
+        return dict.fromkeys(self.picture_cameras, (PICTURE, PICTURE, 3))
 
     @property
     def env_args(self) -> dict[str, Any]:

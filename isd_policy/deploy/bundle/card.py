@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from envs.engines.pusht.spec import PushTSpec
 from envs.spec import EnvSpec, Spec
 from isd_core.training import checkpoint
 from isd_policy.actions import POSE
@@ -105,9 +106,11 @@ def actions_of(policy: Policy, env: Spec | None) -> dict[str, Any]:
 
 def _names(env: Spec | None, size: int) -> tuple[Sequence[str], Sequence[str | None]]:
     """The name and the unit of each number of an action; units are None where they are not known."""
-    if env is None:
-        return [f"action {i}" for i in range(size)], [None] * size
-    return _arms(env, size) if isinstance(env, EnvSpec) else (("x", "y"), ("px", "px"))
+    if isinstance(env, EnvSpec):
+        return _arms(env, size)
+    if isinstance(env, PushTSpec):
+        return ("x", "y"), ("px", "px")
+    return [f"action {i}" for i in range(size)], [None] * size
 
 
 def _arms(env: EnvSpec, size: int) -> tuple[list[str], list[str]]:

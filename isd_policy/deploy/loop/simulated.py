@@ -40,7 +40,7 @@ class SimulatedRobot:
 
     def _start(self, seed: int) -> None:
         self._obs, _ = self.env.reset(seed=seed)
-        self._success = False
+        self._over = False
         self.actions: list[np.ndarray] = []
 
     def read(self) -> Stamped:
@@ -48,18 +48,18 @@ class SimulatedRobot:
         return Stamped(self._obs, self.clock.now())
 
     def write(self, action: np.ndarray) -> None:
-        self._obs, score, self._success, _, _ = self.env.step(action)
+        self._obs, score, self._over, _, info = self.env.step(action)
         self.actions.append(action)
         self.scores[-1] = max(self.scores[-1], score)
         self.lengths[-1] += 1
-        self.successes += self._success
+        self.successes += info["success"]
 
     def stop(self) -> None:
         """A simulator stands still when nobody steps it."""
 
     def ended(self) -> bool:
         """Whether the episode is over."""
-        return self._success or self.lengths[-1] >= self.max_steps
+        return self._over or self.lengths[-1] >= self.max_steps
 
     def close(self) -> None:
         """Closes the environment."""
