@@ -16,13 +16,12 @@ from envs.spec import EnvSpec
 from isd_core.support.cli import compose_config, resolved
 from isd_core.training import checkpoint
 from isd_policy.backend import PolicyBackend
-from isd_policy.build import KIND, build_policy
+from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
 from isd_policy.deploy.bundle import card, folder
 from isd_policy.deploy.export.writer import write_export
 from isd_policy.loading import load_policy
-from isd_policy.normaliser import MinMax
-from isd_policy.policy import Normaliser
 from isd_policy.simulation import environment_of
+from isd_policy.training import schema_of
 
 OBSERVATIONS = {"object": 10, "robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2}
 ACTION, SIDE = 7, 8
@@ -49,16 +48,13 @@ def write_demonstrations(path: Path, seed: int, pictures: bool = False, steps: i
 
 def write_checkpoint(run_dir: Path, seed: int) -> Path:
     """A run with one checkpoint of a small policy with random weights; returns the checkpoint's folder."""
-    words = ["data=none", "network=unet1d_small", *SMALL, f"seed={seed}", f"run_dir={run_dir}"]
+    data = write_demonstrations(run_dir.with_name(f"{run_dir.name}.hdf5"), seed)
+    demonstrations = isd_policy.read(data)
+    words = [f"data={data}", "network=unet1d_small", *SMALL, f"seed={seed}", f"run_dir={run_dir}"]
     config = resolved(compose_config("policy_train", words))
-    config["schema"] = {
-        "observations": {key: [size] for key, size in OBSERVATIONS.items()},
-        "action": ACTION,
-        "env_args": EnvSpec("lift").env_args,
-    }
-    sizes = sum(OBSERVATIONS.values()), ACTION
-    scales = [MinMax(torch.full((size,), -1.5), torch.full((size,), 2.5)) for size in sizes]
-    policy = build_policy(config, Normaliser(*scales))
+    normaliser = fit_normaliser(demonstrations, actions_of(config))
+    config["schema"] = schema_of(demonstrations, normaliser)
+    policy = build_policy(config, normaliser)
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():  # a network that starts at zero would hide what is done to its inputs
         for parameter in policy.net.parameters():
