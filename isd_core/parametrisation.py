@@ -9,6 +9,7 @@ from isd_core.flow_map import expand
 from isd_core.network import Cond
 from isd_core.paths import Path, VarianceExploding
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Positive
 from isd_core.support.registry import register
 
 
@@ -26,7 +27,7 @@ class EDM(nn.Module):
     c_in = 1 / sqrt(t^2 + sd^2), written for F = (x - f) / (t - s), which has no singularity at t = s.
     """
 
-    def __init__(self, net: nn.Module, path: Path, sigma_data: float = 0.5) -> None:
+    def __init__(self, net: nn.Module, path: Path, sigma_data: Positive = 0.5) -> None:
         super().__init__()
         if not isinstance(path, VarianceExploding):
             raise InputError(

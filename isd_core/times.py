@@ -176,7 +176,7 @@ class Dyadic(TimeLaw):
 
     proportional: ClassVar[bool] = True
 
-    levels: Annotated[int, Range(least=0, most=60)] = 7
+    levels: Annotated[int, Range(least=0, most=60)] = 6
 
     def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
         count = 2 ** torch.randint(self.levels + 1, (n,), generator=rng, device=rng.device)

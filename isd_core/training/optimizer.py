@@ -31,9 +31,9 @@ class AdamW(OptimizerConfig):
     """AdamW (1711.05101). Weight decay acts on tensors of two or more axes alone."""
 
     lr: Positive = 1e-4
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.95, 0.999)
     eps: NonNegative = 1e-8
-    weight_decay: NonNegative = 0.0
+    weight_decay: NonNegative = 1e-6
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         wanted = [p for p in module.parameters() if p.requires_grad]

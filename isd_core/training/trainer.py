@@ -73,7 +73,7 @@ class TrainerConfig:
     ema: DecayLaw = field(default_factory=PowerDecay)
     averages: Mapping[str, DecayLaw] = field(default_factory=dict)
     log_every: Count = 50
-    diagnose_every: Index = 0
+    diagnose_every: Index = 500
     checkpoint_every: Count = 1000
     keep_checkpoints: Count = 2
     max_skipped: Count = 10
