@@ -3,15 +3,19 @@
     run_dir/checkpoints/step_00001000/
         model.safetensors  ema.safetensors  optimizer.safetensors  meta.json
 
-`meta.json` holds the resolved config, versions, git revision and the SHA-256 of every file beside it.
+`meta.json` holds the resolved config, versions, git revision, the SHA-256 of every file beside it and one of itself.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import platform
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -26,9 +30,14 @@ from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, read_json, sha256, write_json
 
 FORMAT = 1
+META_HASH = "meta_sha256"
 FOLDER = "checkpoints"
 META = "meta.json"
 STEP = re.compile(r"step_(\d{8})")
+
+
+class NewerFormatError(InputError):
+    """A checkpoint that a later version wrote: nothing is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,11 @@ class Checkpoint:
             )
         return tensors
 
+    def check(self) -> None:
+        """Raises `InputError` when a file is damaged or missing."""
+        for name in self.meta["sha256"]:
+            self.tensors(name.removesuffix(".safetensors"))
+
 
 def save(
     run_dir: Path,
@@ -82,25 +96,45 @@ def save(
     keep: int | None = None,
     protected: Collection[Path] = (),
 ) -> Path:
-    """Writes the checkpoint of `step`, unless it is there, and returns its folder.
+    """Writes the checkpoint of `step`, unless this run (meta["run"]) has written it, and returns its folder.
 
-    Of the others only the newest `keep` and the `protected` ones stay.
+    Of the others only the newest `keep` and the `protected` ones stay. Raises `InputError` when another run's is there.
     """
     place = folder(run_dir, step)
     if place.exists():
+        if load(place).meta.get("run") not in (None, meta.get("run")):
+            raise InputError(
+                f"{place} is of another run: nothing was written. Choose another run_dir, or move it away."
+            )
         return place
     with atomic_write(place) as temporary:
         temporary.mkdir(parents=True)
         hashes = {}
         for name, group in tensors.items():
             file = temporary / f"{name}.safetensors"
-            save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, file)
+            _save_tensors(group, file)
             hashes[file.name] = sha256(file)
-        write_json(temporary / META, {"format": FORMAT, "step": step, **meta, "sha256": hashes})
+        content = {"format": FORMAT, "step": step, **meta, "sha256": hashes}
+        write_json(temporary / META, with_hash(content))
     if keep is not None:
         for old in set(steps(run_dir)[:-keep]) - set(protected):
             shutil.rmtree(old)
     return place
+
+
+def _save_tensors(group: Mapping[str, Tensor], file: Path) -> None:
+    try:
+        save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, file)
+    except SafetensorError as error:  # which hides the number of the operating system's error in its text
+        if found := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(file)) from error
+        raise
+
+
+def with_hash(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A description with the SHA-256 of all else in it, whatever the order of its keys."""
+    rest = {key: value for key, value in content.items() if key != META_HASH}
+    return {**rest, META_HASH: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
 def folder(run_dir: Path, step: int) -> Path:
@@ -138,10 +172,36 @@ def load(path: str | Path) -> Checkpoint:
     if not isinstance(meta, dict) or not {"format", "step", "config", "sha256"} <= meta.keys():
         raise InputError(f"{place / META} is not the description of a checkpoint.")
     if meta["format"] != FORMAT:
-        raise InputError(
+        raise NewerFormatError(
             f"{place} has checkpoint format {meta['format']}; this version reads format {FORMAT}. Update the package."
         )
+    if META_HASH in meta and meta != with_hash(meta):
+        raise InputError(f"{place / META} is damaged: its content is not what was written. Use an earlier checkpoint.")
     return Checkpoint(place, meta)
+
+
+def newest_sound(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The last checkpoint of a run whose files are all as they were written, None where there is no checkpoint.
+
+    Damaged ones after it are renamed to *.damaged, so that their steps can be written again; lines say so. Raises
+    `InputError` when all are damaged, or the newest is of a later format.
+    """
+    damaged: list[tuple[Path, InputError]] = []
+    for place in reversed(steps(run_dir)):
+        try:
+            saved = load(place)
+            saved.check()
+        except NewerFormatError:
+            raise
+        except InputError as error:
+            damaged.append((place, error))
+            continue
+        for bad, _ in damaged:
+            bad.rename(bad.with_name(f"{bad.name}.{time.time_ns()}.damaged"))
+        return saved, [f"{error} It was set aside; the one of step {saved.step} is sound." for _, error in damaged]
+    if damaged:
+        raise damaged[0][1]
+    return None, []
 
 
 def provenance(packages: Collection[str] = ()) -> dict[str, Any]:

@@ -63,9 +63,7 @@ def train(
             loggers.append(JsonlLogger(run_dir, trainer.step))
         loggers.append(chosen)
     try:
-        trainer.run(loggers)
-        if at_end is not None and trainer.world.is_main:
-            at_end(trainer)
+        trainer.run(loggers, at_end=at_end)
     finally:
         for logger in loggers:
             logger.close()

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.support import seeds
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
-from isd_core.support.fields import Count, Index
+from isd_core.support.fields import Count, Index, NonNegative
+from isd_core.support.files import remove_leftovers
 from isd_core.support.progress import Progress
 from isd_core.training import checkpoint, distributed, heads, sharding
 from isd_core.training.batches import Dataset, Prefetch, Shuffle, to_device
@@ -35,6 +37,7 @@ from isd_core.training.ema import EMA, DecayLaw, PowerDecay
 from isd_core.training.loggers import Logger
 from isd_core.training.optimizer import AdamW, OptimizerConfig, optimizer_tensors, restore_optimizer
 from isd_core.training.resume import check_same_run
+from isd_core.training.run_lock import RunLock
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda u: 1.0,
@@ -69,7 +72,7 @@ class TrainerConfig:
     optimizer: OptimizerConfig = field(default_factory=AdamW)
     schedule: str = "cosine"
     warmup: Index = 500
-    clip_norm: float = 1.0
+    clip_norm: NonNegative | None = 1.0
     ema: DecayLaw = field(default_factory=PowerDecay)
     averages: Mapping[str, DecayLaw] = field(default_factory=dict)
     log_every: Count = 50
@@ -90,6 +93,8 @@ class TrainerConfig:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"trainer.{name} must be at least 1, not {getattr(self, name)}.")
+        if self.clip_norm is not None and not 0 <= self.clip_norm < math.inf:
+            raise InputError(f"trainer.clip_norm={self.clip_norm}: expected a gradient norm; 0 or null clips nothing.")
         choices: dict[str, Collection[Any]] = {"schedule": SCHEDULES, "precision": PRECISIONS, "shard": SHARDING}
         for name, known in (choices | {"compile": COMPILE}).items():
             if getattr(self, name) not in known:
@@ -216,9 +221,15 @@ class Trainer:
         self.seconds = 0.0
         self.skipped = 0
         self._stop = False
-        if checkpoint.steps(self.run_dir):
+        self.id = uuid.uuid4().hex
+        self._lock = RunLock(self.run_dir)
+        if self.world.is_main:  # before the run is read: what is read stays the newest, and the log is ours to cut
+            self._lock.take()
+        try:
             self._resume()
-        self.world.barrier()
+        except BaseException:
+            self._lock.give_back()
+            raise
 
     # -- one step ---------------------------------------------------------------------------------------------------
 
@@ -238,7 +249,8 @@ class Trainer:
         out = outs[0] if len(outs) == 1 else _joined(outs)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = sharding.full_tensor(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-        nn.utils.clip_grads_with_norm_(parameters, self.cfg.clip_norm, norm)
+        if self.cfg.clip_norm:
+            nn.utils.clip_grads_with_norm_(parameters, self.cfg.clip_norm, norm)
         if torch.isfinite(norm):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step) * group.get("lr_scale", 1.0)
@@ -281,11 +293,28 @@ class Trainer:
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
-    def run(self, loggers: Sequence[Logger] = (), until: int | None = None) -> Path:
+    def run(
+        self,
+        loggers: Sequence[Logger] = (),
+        until: int | None = None,
+        at_end: Callable[[Trainer], None] | None = None,
+    ) -> Path:
         """Trains to `until` (default: `trainer.steps`), resuming where the last checkpoint ended.
 
-        SIGTERM and Ctrl-C end it after the step at hand, saved. Returns the last checkpoint's folder.
+        SIGTERM and Ctrl-C end it after the step at hand, saved. at_end: called in the main process when it has ended
+        or was stopped, while the folder is still this training's. Returns the last checkpoint's folder.
         """
+        if self.world.is_main:
+            self._lock.take()
+        try:
+            folder = self._run(loggers, until)
+            if at_end is not None and self.world.is_main:
+                at_end(self)
+            return folder
+        finally:
+            self._lock.give_back()
+
+    def _run(self, loggers: Sequence[Logger], until: int | None) -> Path:
         end = self.cfg.steps if until is None else min(until, self.cfg.steps)
         self._loggers = loggers
         self.loss.train()
@@ -355,6 +384,7 @@ class Trainer:
     def _write(self, groups: Mapping[str, Mapping[str, Tensor]], layout: list[dict[str, Any]]) -> Path:
         meta = {
             "kind": self.kind,
+            "run": self.id,
             "seed": self.seed,
             "seconds": self.seconds,
             "ema_updates": self.averages["ema"].updates,
@@ -365,8 +395,22 @@ class Trainer:
         keep = self.cfg.keep_checkpoints
         return checkpoint.save(self.run_dir, self.step, groups, meta, keep=keep, protected=self.protected())
 
+    def _newest(self) -> tuple[checkpoint.Checkpoint | None, list[str]]:
+        """The checkpoint to go on from. The main process looks first, since it sets damaged ones aside."""
+        found: tuple[checkpoint.Checkpoint | None, list[str]] = None, []
+        if self.world.is_main:
+            remove_leftovers(self.run_dir)
+            remove_leftovers(self.run_dir / checkpoint.FOLDER)
+            found = checkpoint.newest_sound(self.run_dir)
+        self.world.barrier()
+        return found if self.world.is_main else checkpoint.newest_sound(self.run_dir)
+
     def _resume(self) -> None:
-        saved = checkpoint.load(self.run_dir)
+        saved, notes = self._newest()
+        self._say(notes)
+        if saved is None:
+            return
+        self.id = saved.meta.get("run") or self.id
         check_same_run(saved, self.config, self.run_dir, self.head.resumable if self.head else ())
         sharding.load(self.model, saved.tensors("model"))
         for name, average in self.averages.items():

@@ -167,7 +167,7 @@ def damaged(run_dir, tmp_path):
         save_file(state, copy / "ema.safetensors")
         meta = json.loads((copy / "meta.json").read_text())
         meta["sha256"]["ema.safetensors"] = files.sha256(copy / "ema.safetensors")
-        (copy / "meta.json").write_text(json.dumps(meta))
+        (copy / "meta.json").write_text(json.dumps(checkpoint.with_hash(meta)))
         return copy
 
     return make
@@ -197,7 +197,7 @@ def test_a_run_of_an_unknown_codec_says_what_decoded_it(damaged, measure, tmp_pa
     folder = damaged(lambda state: None)
     meta = json.loads((folder / "meta.json").read_text())
     del meta["config"]["content"]
-    (folder / "meta.json").write_text(json.dumps(meta))
+    (folder / "meta.json").write_text(json.dumps(checkpoint.with_hash(meta)))
     assert measure(f"checkpoint={folder}", "nfe=[1]", "count=10", f"out={tmp_path / 'e.json'}") == 0
     assert json.loads((tmp_path / "e.json").read_text())["generator"]["codec"]["name"] == "identity"
 
