@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from isd_core.support.errors import InputError
 from isd_core.support.registry import declare_role
 
 GIVEN = ("action_size", "condition_size", "horizon", "channels", "size", "classes", "clock")  # what the heads know
@@ -61,3 +62,21 @@ class Trainable(nn.Module):
     def prepare(self, batch: Any, rng: Generator) -> tuple[Tensor, Cond]:
         """Data [B, ...] and its conditioning; `rng` draws augmentation."""
         raise NotImplementedError
+
+
+def check_weights(build: Callable[[], nn.Module], state: Mapping[str, Tensor], prefix: str, source: str) -> None:
+    """Raises `InputError` unless the weights of `state` under `prefix` are those of the module that `build` makes.
+
+    The module is built without memory first: a config from elsewhere that asks for a huge network is refused for what
+    it is before anything is allocated.
+    """
+    with torch.device("meta"):
+        wanted = {f"{prefix}{key}": value.shape for key, value in build().state_dict().items()}
+    found = {key: value.shape for key, value in state.items() if key.startswith(prefix)}
+    for key in sorted(wanted.keys() | found.keys()):
+        if wanted.get(key) != found.get(key):
+            shapes = [list(shapes[key]) if key in shapes else "absent" for shapes in (found, wanted)]
+            raise InputError(
+                f"The weights in {source} do not fit the network of its config: `{key}` is {shapes[0]} there, the "
+                f"config's network wants {shapes[1]}."
+            )

@@ -40,7 +40,7 @@ class Path(ABC):
     """
 
     def __post_init__(self) -> None:
-        t = torch.linspace(self.end, self.T, 33, dtype=torch.float64)
+        t = torch.linspace(self.end, self.T, 33, dtype=torch.float64, device="cpu")
         c = self.coefficients(t)
         nu = c.alpha * c.d_sigma - c.sigma * c.d_alpha
         off = (nu - nu[0]).abs()
@@ -65,7 +65,7 @@ class Path(ABC):
     @property
     def nu(self) -> float:
         """The constant alpha sigma' - sigma alpha'."""
-        c = self.coefficients(torch.tensor(self.T, dtype=torch.float64))
+        c = self.coefficients(torch.tensor(self.T, dtype=torch.float64, device="cpu"))
         return float(c.alpha * c.d_sigma - c.sigma * c.d_alpha)
 
     @abstractmethod

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from isd_core import parametrisation, sampling
+from isd_core.network import check_weights
 from isd_core.sampling import with_guidance, with_inputs
 from isd_core.support import seeds
 from isd_core.support.device import pick_device
@@ -103,6 +105,7 @@ def load_generator(
             f"weights={weights} is unknown in {saved.path}; known: {', '.join(known)} (model: the last weights)."
         )
     state = saved.tensors(weights)
+    check_weights(partial(build_network, config), state, "net.", str(saved.path))
     with seeds.forked():
         network = build_network(config)
     model = ImageModel(network, _normaliser(state, saved.path))

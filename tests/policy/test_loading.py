@@ -1,3 +1,4 @@
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +111,12 @@ def test_statistics_of_another_size_are_an_input_error(policy, save_policy):
 def test_an_endless_number_of_network_evaluations_is_refused(policy):
     with pytest.raises(InputError, match="at most 10000"):
         policy.use(nfe=10**9)
+
+
+def test_a_config_that_asks_for_a_huge_network_is_refused_before_it_is_built(policy, config, save_policy):
+    """Two hundred gigabytes of weights, by the config of a small file."""
+    huge = config | {"network": config["network"] | {"widths": [65536, 65536]}}
+    began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="do not fit the network of its config: `net"):
+        isd_policy.load(save_policy(config=huge))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - began < 500_000  # kB
