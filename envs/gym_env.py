@@ -11,9 +11,9 @@ from gymnasium import spaces
 
 from envs.engines.engine import Observation, SimulationError, pictures
 from envs.engines.factory import make_engine
-from envs.engines.gym.making import ROLE
 from envs.env_args import spec_of_data
 from envs.spec import observation_shapes, spec_from_dict
+from envs.task_configs import ROLE
 from envs.tasks import TASKS
 from isd_core.support.registry import register
 

@@ -18,6 +18,7 @@ from envs.demonstrations.comparison import CannotCompareError, differences
 from envs.demonstrations.recordings import load_recording, start_of
 from envs.engines.engine import Engine, RobotEngine
 from envs.engines.factory import make_engine, resolve
+from envs.engines.gym.spec import GymSpec
 from envs.engines.simulator import check_versions
 from envs.engines.slot import Repeated
 from envs.rollouts import film
@@ -117,7 +118,7 @@ def _of_data(cfg: DictConfig) -> tuple[Spec, list[StoredEpisode], Engine]:
     low, high = wilson(n - len(failed), n)
     mean, error = mean_and_error([result.score for result in results])
     graded = f"mean best score {mean:.4f} +- {error:.4f}, " if spec.definition.graded else ""
-    versions = check_versions() if isinstance(spec, EnvSpec) else {"gym-pusht": version("gym-pusht")}
+    versions = check_versions() if isinstance(spec, EnvSpec) else _version_of(spec)
     print(
         f"{cfg.data}, {spec.definition.title} recorded with {recording.version}, replayed by {cfg.action_key} with "
         f"{', '.join(f'{name} {number}' for name, number in versions.items())}, {engine.name} engine: {graded}"
@@ -138,6 +139,11 @@ def _observations(path: Path, external: bool, engine: Engine) -> str:
     if not found:
         return "The recorded observations are those of the restored states."
     return "\n".join(f"Observation {difference}." for difference in found)
+
+
+def _version_of(spec: Spec) -> dict[str, str]:
+    package = "gymnasium" if isinstance(spec, GymSpec) else "gym-pusht"
+    return {package: version(package)}
 
 
 def repeat_all(spec: Spec, episodes: Sequence[StoredEpisode], workers: int) -> list[Repeated]:

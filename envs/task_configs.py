@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from envs.engines.gym.making import ROLE, check_name
+import gymnasium
+
+from envs.engines.gym.making import ROLE, check_name, is_registered
 from envs.engines.gym.spec import SETTINGS, GymSpec
 from envs.env_args import spec_of_data
 from envs.spec import EnvSpec, Spec
-from envs.tasks import PUSHT, TASKS
+from envs.tasks import GYM_OF_ROBOMIMIC, GYMNASIUM, OWN, PUSHT, TASKS, task_of_data
 from isd_core.support.errors import InputError
-from isd_core.support.registry import ROLES, TYPE, default_config
+from isd_core.support.registry import ROLES, TYPE, declare_role, default_config
 
 GYM = "gym"
 """The task's name where its `id` says which environment is meant."""
 OPEN = "???"
 """What a config writes for a field without a value, which has to be given."""
+
+
+FIELDS = (*SETTINGS, "kwargs")
+"""What the config of a task of gymnasium and the `env_args` of its data both hold."""
 
 
 def registered_tasks() -> list[str]:
@@ -67,6 +73,23 @@ def spec_of_task(
     return GymSpec(asked, task.get("kwargs") or {}, **settings)
 
 
+def settings_of_data(env_args: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The fields of a config of policy_train by which a task is that of data: `task`, and for gymnasium its `id`.
+
+    `own` where the data name no environment that can be made here.
+    """
+    if env_args is None:
+        return {"task": OWN}
+    if env_args.get("type") in (GYMNASIUM, GYM_OF_ROBOMIMIC):
+        spec = spec_of_data(env_args)
+        assert isinstance(spec, GymSpec)
+        fields = {key: value for key, value in spec.to_dict().items() if key in FIELDS}
+        chosen = {"task": spec.task} if is_registered(spec.task) else {"task": GYM, "task.id": spec.task}
+        return chosen | {f"task.{key}": value for key, value in fields.items()}
+    found = task_of_data(str(env_args.get("env_name")))
+    return {"task": OWN if found is None else found.name}
+
+
 def _house_spec(name: str, env_args: Mapping[str, Any] | None, engine: str, mode: str) -> Spec:
     if env_args is None:
         if name == PUSHT.name:
@@ -79,3 +102,6 @@ def _house_spec(name: str, env_args: Mapping[str, Any] | None, engine: str, mode
             "Choose the task of the data, or data of the task."
         )
     return spec
+
+
+declare_role(ROLE, "tasks", gymnasium.Env, given=("render_mode",), describe=task_config)

@@ -117,13 +117,19 @@ def _write_demonstration(group: h5py.Group, demonstration: Demonstration) -> Non
     dones = np.zeros(steps, np.int64)
     dones[-1] = 1
     group.attrs["num_samples"] = steps
-    group.attrs["model_file"] = demonstration.model_xml
+    if demonstration.model_xml:
+        group.attrs["model_file"] = demonstration.model_xml
     group.attrs["start"] = json.dumps(demonstration.start)
-    group.create_dataset("states", data=demonstration.states[:-1])
+    if demonstration.states.size:
+        group.create_dataset("states", data=demonstration.states[:-1])
     group.create_dataset("actions", data=demonstration.actions)
     group.create_dataset("rewards", data=demonstration.rewards)
     group.create_dataset("dones", data=dones)
     for key, values in demonstration.observations.items():
+        if values.dtype == np.uint8:
+            shape = (1, *values.shape[1:])
+            group.create_dataset(f"obs/{key}", data=values[:-1], chunks=shape, compression="gzip")
+            continue
         group.create_dataset(f"obs/{key}", data=values[:-1])
         group.create_dataset(f"next_obs/{key}", data=values[1:])
 

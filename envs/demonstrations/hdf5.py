@@ -245,6 +245,16 @@ class DemonstrationFile:
         except (TypeError, ValueError) as error:
             raise InputError(f"{self.path}: data/{name} says num_samples = {stated!r}; expected a number.") from error
 
+    def start(self, name: str) -> dict[str, Any]:
+        """The start of a demonstration, as an engine wrote it; `InputError` where there is none."""
+        try:
+            found = json.loads(self._data[name].attrs["start"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self.path}: data/{name} has no attribute start that can be read ({error}).") from error
+        if not isinstance(found, dict):
+            raise InputError(f"{self.path}: data/{name} starts at {found!r}; expected fields by name.")
+        return found
+
     def model_xml(self, name: str) -> str:
         """robosuite's model of a demonstration: in its attribute, or in the file `models/<attribute>` beside this one.
 

@@ -14,6 +14,7 @@ from envs.demonstrations import hdf5
 from envs.demonstrations.hdf5 import DemonstrationFile
 from envs.demonstrations.pusht_recording import PushTRecording
 from envs.engines.engine import Engine
+from envs.engines.gym.spec import GymSpec
 from envs.engines.pusht.spec import PushTSpec
 from envs.env_args import spec_of_data
 from envs.spec import Spec
@@ -23,12 +24,16 @@ from isd_core.support.zarr_groups import is_group
 
 @dataclass(frozen=True)
 class RecordedEpisode:
-    """One demonstration: actions [T, Da], states [T, ...] of the simulator, and robosuite's model as XML."""
+    """One demonstration: actions [T, Da], states [T, ...] of the simulator, and robosuite's model as XML.
+
+    start: what an environment of gymnasium is repeated from; it has no states.
+    """
 
     name: str
     actions: np.ndarray
     states: np.ndarray
     xml: str = ""
+    start: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ def load_recording(
         spec = spec_of_data(env_args, engine, mode)
         if action_key == "actions_abs":
             spec = spec.with_action_mode("absolute")
-        episodes = [read_episode(file, name, action_key) for name in file.names]
+        read = _started_episode if isinstance(spec, GymSpec) else read_episode
+        episodes = [read(file, name, action_key) for name in file.names]
     return Recording(path, spec, str(env_args.get("env_version") or "unknown"), episodes)
 
 
@@ -78,11 +84,21 @@ def read_episode(file: DemonstrationFile, name: str, action_key: str) -> Recorde
     return RecordedEpisode(name, np.asarray(actions, np.float64), np.asarray(states), file.model_xml(name))
 
 
+def _started_episode(file: DemonstrationFile, name: str, action_key: str) -> RecordedEpisode:
+    """A demonstration that is repeated from its start."""
+    actions = file.find(name, action_key)
+    if actions is None or actions.ndim != 2 or not len(actions):
+        raise InputError(f"{file.path} cannot be replayed: data/{name} has no {action_key} [steps, size].")
+    return RecordedEpisode(name, np.asarray(actions, np.float64), np.zeros((len(actions), 0)), start=file.start(name))
+
+
 def start_of(recording: Recording, episode: RecordedEpisode, engine: Engine, step: int = 0) -> dict[str, Any]:
-    """The state before a step of an episode, for `engine.reset_to`.
+    """The state before a step of an episode, for `engine.reset_to`; of an environment of gymnasium its start alone.
 
     Raises `InputError` when the recorded model is not the one that is simulated here.
     """
+    if episode.start is not None:
+        return episode.start
     state, task = episode.states[step], recording.spec.task
     if isinstance(recording.spec, PushTSpec):
         return {"task": task, "state": state.tolist()}

@@ -35,7 +35,10 @@ class ChunkResult:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One expert episode of T steps. observations: key -> [T + 1, d]; states [T + 1, 1 + nq + nv]; actions [T, Da]."""
+    """One expert episode of T steps. observations: key -> [T + 1, ...]; states [T + 1, 1 + nq + nv]; actions [T, Da].
+
+    Where the start is all that is needed to repeat it, states are [T + 1, 0] and model_xml is empty.
+    """
 
     index: int
     success: bool

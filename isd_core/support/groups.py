@@ -80,7 +80,12 @@ class Groups:
         return next((place for place in places if place.is_file()), None)
 
     def _config(self, group: str, choice: str) -> dict[str, Any]:
-        """A registered member's fields; those named after another group refer to what is chosen there."""
+        """A registered member's fields; those named after another group refer to what is chosen there.
+
+        A role may give its members' configs itself (`isd_core.support.registry.declare_role`).
+        """
+        if (describe := ROLES[group].describe) is not None:
+            return describe(choice)
         groups = [path.name for path in self.ours.iterdir() if path.is_dir()]
         return default_config(ROLES[group].get(choice), groups)
 

@@ -32,7 +32,12 @@ PATHS = frozenset(
 )
 """Fields of all commands that hold a file or a folder; a leading `~` is the home folder."""
 
-NAMES = frozenset({"action_mode", "compat", "filter_key", "held_out", "initial_noise", "licence", "sampler", "task"})
+NAMES = frozenset(
+    {
+        *("action_mode", "compat", "filter_key", "held_out", "id", "info", "initial_noise", "licence", "package"),
+        *("sampler", "score", "task"),
+    }
+)
 """Fields that hold a word or a name though their default is null or still to give."""
 
 LISTS = frozenset({"episodes", "labels"})

@@ -71,6 +71,7 @@ class Role:
     base: type
     given: frozenset[str] = frozenset()
     annotated: bool = True  # whether a parameter annotated with the base takes members; not so for torch's own classes
+    describe: Callable[[str], dict[str, Any]] | None = None  # a member's name -> its config, if not its fields
     members: dict[str, Member] = field(default_factory=dict)
 
     @property
@@ -124,9 +125,18 @@ def role(name: str, plural: str, given: Collection[str] = ()) -> Callable[[type]
     return declare
 
 
-def declare_role(name: str, plural: str, base: type, given: Collection[str] = ()) -> None:
-    """The same for a base that is not ours, such as `torch.nn.Module`: annotations with it ask for no member."""
-    _declare(Role(name, plural, base, frozenset(given), annotated=False))
+def declare_role(
+    name: str,
+    plural: str,
+    base: type,
+    given: Collection[str] = (),
+    describe: Callable[[str], dict[str, Any]] | None = None,
+) -> None:
+    """The same for a base that is not ours, such as `torch.nn.Module`: annotations with it ask for no member.
+
+    describe: gives the config by which a command chooses a member, where it is more than its constructor's fields.
+    """
+    _declare(Role(name, plural, base, frozenset(given), annotated=False, describe=describe))
 
 
 def _declare(declared: Role) -> None:
@@ -140,7 +150,7 @@ def role_named(name: str) -> Role:
     if name not in ROLES:
         raise ValueError(
             f"no role is called {name!r}; declared are {', '.join(sorted(ROLES))}. Those of policies and images are "
-            "declared by isd_policy.register and isd_image.register."
+            "declared by isd_policy.register and isd_image.register, `task` by `import envs`."
         )
     return ROLES[name]
 

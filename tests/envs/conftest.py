@@ -19,6 +19,7 @@ WITHOUT_SIMULATOR = (
     "test_hdf5.py",
     "test_env_args.py",
     "test_object_layouts.py",
+    "test_collecting.py",
     "test_gym_spec.py",
     "test_gym_engine.py",
     "test_gym_rollout.py",

@@ -20,12 +20,11 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
 from isd_core.support.errors import InputError
-from isd_core.support.registry import ROLES, TYPE, build, declare_role
+from isd_core.support.registry import ROLES, TYPE, build
 
 ROLE = "task"
+"""The role whose members are environments; `envs.task_configs` declares it."""
 RGB = "rgb_array"
-
-declare_role(ROLE, "tasks", gymnasium.Env, given=("render_mode",))
 
 
 def import_package(name: str) -> None:

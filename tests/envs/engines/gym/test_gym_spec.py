@@ -11,7 +11,9 @@ from envs.engines.gym.spec import GymSpec, spec_of_factory
 from envs.engines.gym.success import SuccessRule
 from envs.env_args import spec_of_data
 from envs.spec import check_fits, observation_shapes, spec_from_dict
-from envs.task_configs import registered_tasks, spec_of_task, task_config
+from envs.task_configs import registered_tasks, settings_of_data, spec_of_task, task_config
+from isd_core.presets import config_from
+from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import register
 
@@ -232,8 +234,6 @@ def test_the_task_of_a_config_decides_and_the_data_have_to_be_of_it() -> None:
 
 
 def test_the_yaml_of_the_group_has_the_fields_of_the_spec() -> None:
-    from isd_core.support.cli import compose_config
-
     task = compose_config("policy_train", ["task=gym", "task.id=toys/Reach-v0", "data=x"])["task"]
     assert spec_of_task(task) == GymSpec("toys/Reach-v0")
 
@@ -255,3 +255,22 @@ def test_vectors_of_one_number_and_matrices_are_flattened() -> None:
     assert (row["angle"].tolist(), row["contacts"].tolist()) == ([0.5], [0, 1, 1])
     with pytest.raises(InputError, match=r"first \(bytes \[3, 16, 16\], not \[H, W, C\], which cannot be read\)"):
         observed(space, {"image": "first"}, "this")
+
+
+def test_a_registered_task_is_chosen_like_a_file_of_the_group() -> None:
+    task = compose_config("policy_train", ["task=toy_reach", "task.kwargs.radius=2", "data=x"])["task"]
+    assert (task["max_steps"], list(task["observation_keys"])) == (30, ["state"])
+    assert spec_of_task(resolved(task)) == GymSpec("toy_reach", {"radius": 2, "border": 100.0}, max_steps=30)
+
+
+def test_data_of_gymnasium_say_which_task_they_are_of() -> None:
+    for spec in (GymSpec("toys/Reach-v0", success=SuccessRule(reward=-1.0)), GymSpec("toy_reach", {"radius": 1.0})):
+        config = config_from("policy_train", {"data": "x", **settings_of_data(spec.env_args)})
+        made = spec_of_task(config["task"], spec.env_args)
+        assert (made.task, made.success, made.kwargs.get("radius")) == (
+            spec.task,
+            spec.success,
+            spec.kwargs.get("radius"),
+        )
+    assert settings_of_data(None) == settings_of_data({"env_name": "Other"}) == {"task": "own"}
+    assert settings_of_data({"env_name": "Lift"}) == {"task": "lift"}
