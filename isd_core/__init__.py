@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from isd_core.sampling import Sampler as Sampler
     from isd_core.support.errors import InputError as InputError
     from isd_core.times import TimeLaw as TimeLaw
+    from isd_core.training.config import TrainerConfig as TrainerConfig
     from isd_core.training.trainer import Trainer as Trainer
-    from isd_core.training.trainer import TrainerConfig as TrainerConfig
     from isd_core.weighting import Discrepancy as Discrepancy
     from isd_core.weighting import Weighting as Weighting
 

@@ -13,8 +13,9 @@ from isd_core.network import Trainable
 from isd_core.support.errors import InputError
 from isd_core.support.registry import ROLES, build, structured
 from isd_core.training.batches import Dataset
+from isd_core.training.config import TrainerConfig
 from isd_core.training.loggers import JsonlLogger, Logger
-from isd_core.training.trainer import Trainer, TrainerConfig
+from isd_core.training.trainer import Trainer
 
 MEMBERS = (objectives,)
 """Imported so that what a config names is registered."""

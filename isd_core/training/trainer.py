@@ -6,7 +6,6 @@ uninterrupted one without any saved generator state, and resuming is running the
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 import threading
@@ -14,156 +13,33 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from isd_core.derivatives import matmul_precision
-from isd_core.network import Trainable, VelocityNet
-from isd_core.objectives.base import Draw, LossOut, Objective
+from isd_core.network import Trainable
+from isd_core.objectives.base import LossOut, Objective
 from isd_core.support import seeds
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
-from isd_core.support.fields import Count, Index, NonNegative
 from isd_core.support.files import remove_leftovers
 from isd_core.support.progress import Progress
 from isd_core.training import checkpoint, distributed, heads, sharding
 from isd_core.training.batches import Dataset, Prefetch, Shuffle, to_device
-from isd_core.training.diagnostics import ROWS, Watch, Window, estimates
-from isd_core.training.ema import EMA, DecayLaw, PowerDecay
+from isd_core.training.config import PRECISIONS, REDUCE_OVERHEAD, SCHEDULES, TrainerConfig
+from isd_core.training.diagnostics import ROWS, Watch, Window
+from isd_core.training.ema import EMA
 from isd_core.training.loggers import Logger
-from isd_core.training.optimizer import AdamW, OptimizerConfig, optimizer_tensors, restore_optimizer
+from isd_core.training.loss_module import LossModule
+from isd_core.training.optimizer import optimizer_tensors, restore_optimizer
 from isd_core.training.resume import check_same_run
 from isd_core.training.run_lock import RunLock
-
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda u: 1.0,
-    "cosine": lambda u: 0.5 * (1 + math.cos(math.pi * min(u, 1.0))),
-}
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-SHARDING = ("none", "full")
-REDUCE_OVERHEAD = "reduce-overhead"
-COMPILE = (False, True, REDUCE_OVERHEAD)
 
 
 class DivergedError(RuntimeError):
     """Training stopped because its gradients were not finite for many steps in a row."""
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """The `trainer` config group. Times are counted in optimiser steps.
-
-    batch_size counts the samples of a step over all processes and all `accumulate` parts. shard="full" shards weights,
-    gradients, optimiser and averages among the processes; checkpoints are the same as without. `ema` is the average
-    that is sampled by default, `averages` are further ones by name, kept as ema_<name>.
-    """
-
-    steps: Count
-    batch_size: Count
-    accumulate: Count = 1
-    device: str = "auto"
-    precision: str = "float32"
-    shard: str = "none"
-    compile: bool | str = False
-    optimizer: OptimizerConfig = field(default_factory=AdamW)
-    schedule: str = "cosine"
-    warmup: Index = 500
-    clip_norm: NonNegative | None = 1.0
-    ema: DecayLaw = field(default_factory=PowerDecay)
-    averages: Mapping[str, DecayLaw] = field(default_factory=dict)
-    log_every: Count = 50
-    diagnose_every: Index = 500
-    checkpoint_every: Count = 1000
-    keep_checkpoints: Count = 2
-    max_skipped: Count = 10
-
-    def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "batch_size",
-            "accumulate",
-            "log_every",
-            "checkpoint_every",
-            "keep_checkpoints",
-            "max_skipped",
-        ):
-            if getattr(self, name) < 1:
-                raise InputError(f"trainer.{name} must be at least 1, not {getattr(self, name)}.")
-        if self.clip_norm is not None and not 0 <= self.clip_norm < math.inf:
-            raise InputError(f"trainer.clip_norm={self.clip_norm}: expected a gradient norm; 0 or null clips nothing.")
-        choices: dict[str, Collection[Any]] = {"schedule": SCHEDULES, "precision": PRECISIONS, "shard": SHARDING}
-        for name, known in (choices | {"compile": COMPILE}).items():
-            if getattr(self, name) not in known:
-                said = ", ".join(map(str, known))
-                raise InputError(f"trainer.{name}={getattr(self, name)} is unknown; known: {said}.")
-        if self.compile == REDUCE_OVERHEAD and self.shard != "none":
-            raise InputError(
-                "trainer.compile=reduce-overhead does not go with sharded weights; with trainer.shard use compile=true."
-            )
-
-
-class LossModule(nn.Module):
-    """Batch to loss, network inside: what data-parallel wrappers wrap, so that extra passes never see the wrapper.
-
-    keep_casts: cast the weights to the type of `autocast` once for all passes. Off for sharded weights: their gradients
-    are reduced after the pass that they were gathered for, and those of a cast from an earlier pass come too late.
-    Its passes run in `precision`, which is the derivative's say about TF32. What the objective asks and nothing trains,
-    such as a teacher, is a part of it as `frozen`: it goes to the device with the rest and stays out of optimiser,
-    averages, checkpoints and sharding.
-    """
-
-    def __init__(
-        self, model: Trainable, objective: Objective, autocast: torch.dtype | None, keep_casts: bool = True
-    ) -> None:
-        super().__init__()
-        self.model, self.objective, self.autocast, self.keep_casts = model, objective, autocast, keep_casts
-        weighting = getattr(objective, "weighting", None)
-        self.weighting = weighting if isinstance(weighting, nn.Module) else None
-        self.frozen = nn.ModuleList(objective.frozen()).requires_grad_(False).eval()
-        self._loss = objective.loss
-
-    def train(self, mode: bool = True) -> LossModule:
-        """Sets what is trained to training; a teacher keeps its dropout off."""
-        super().train(mode)
-        self.frozen.eval()
-        return self
-
-    def precision(self) -> AbstractContextManager[None]:
-        """What TF32 is set to in a step."""
-        return matmul_precision(getattr(self.objective, "derivative", None))
-
-    def compile_step(self, reduce_overhead: bool) -> None:
-        """Compiles the step behind its draw: all passes of the network, the derivative among them, with their
-        backward pass.
-
-        reduce_overhead: by CUDA graphs, which write every step's results into the same memory; they are copied out.
-        """
-        if not reduce_overhead:
-            self._loss = torch.compile(self.objective.loss)
-            return
-        compiled = torch.compile(self.objective.loss, mode=REDUCE_OVERHEAD)
-
-        def loss(net: VelocityNet, draw: Draw) -> LossOut:
-            torch.compiler.cudagraph_mark_step_begin()
-            out = compiled(net, draw)
-            return LossOut(out.loss.clone(), {name: term.clone() for name, term in out.terms.items()})
-
-        self._loss = loss
-
-    def forward(self, batch: Any, rng: Generator, step: int) -> LossOut:
-        with torch.autocast(rng.device.type, self.autocast, self.autocast is not None, self.keep_casts):
-            x, cond = self.model.prepare(batch, rng)
-            return self._loss(self.model.net, self.objective.draw(x, cond, rng, step))
-
-    @torch.no_grad()
-    def diagnose(self, batch: Any, rng: Generator, step: int) -> dict[str, float]:
-        """The estimates of `diagnostics` on a batch."""
-        x, cond = self.model.prepare(batch, rng)
-        return estimates(self.objective, self.model.net, x, cond, rng, step)
 
 
 class Trainer:

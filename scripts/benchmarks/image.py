@@ -25,7 +25,8 @@ from isd_core.support.cli import compose_config, resolved
 from isd_core.support.device import pick_device
 from isd_core.support.registry import build
 from isd_core.training.batches import Shuffle
-from isd_core.training.trainer import PRECISIONS, LossModule
+from isd_core.training.config import PRECISIONS
+from isd_core.training.loss_module import LossModule
 from isd_image.build import build_network
 from isd_image.data import Cache, LabelledImages
 from isd_image.data.shards import INDEX

@@ -27,8 +27,9 @@ from isd_core.support import registry, seeds
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
+from isd_core.training.config import TrainerConfig
 from isd_core.training.optimizer import AdamW
-from isd_core.training.trainer import DivergedError, Trainer, TrainerConfig
+from isd_core.training.trainer import DivergedError, Trainer
 from scripts.experiments import metrics
 from scripts.support.heads import taught, teachers_place
 from scripts.support.passes import Passes, count_passes

@@ -6,7 +6,7 @@ import torch
 from isd_core.derivatives import ExactJVP
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.registry import build, structured
-from isd_core.training.trainer import TrainerConfig
+from isd_core.training.config import TrainerConfig
 from isd_image.build import build_network
 from isd_image.networks import UNet
 

@@ -10,7 +10,8 @@ from torch.testing import assert_close
 from isd_core.network import Trainable
 from isd_core.support import cli
 from isd_core.support.registry import structured
-from isd_core.training.trainer import LossModule, TrainerConfig
+from isd_core.training.config import TrainerConfig
+from isd_core.training.loss_module import LossModule
 from scripts.support.heads import taught, teachers_place
 
 NAMES = sorted(path.stem for path in (cli.CONFIGS / "objective").glob("*.yaml"))

@@ -14,7 +14,7 @@ from isd_core.support.cli import CONFIGS
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Count, Decay, Depth, Index, NonNegative, OpenShare, Positive, Range, Share, Size
 from isd_core.support.registry import ROLES, default_config, structured
-from isd_core.training.trainer import TrainerConfig
+from isd_core.training.config import TrainerConfig
 from isd_policy.horizons import Horizons
 
 

@@ -18,7 +18,7 @@ from isd_core.support import fields
 from isd_core.support.errors import InputError
 from isd_core.support.registry import DEEPEST, ROLES, build, default_config, name_of, register, structured
 from isd_core.times import BetaPair, LogNormalOnGrid, TimeLaw
-from isd_core.training.trainer import TrainerConfig
+from isd_core.training.config import TrainerConfig
 from isd_core.velocities import Conditional, OwnDiagonal
 
 

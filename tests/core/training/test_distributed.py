@@ -21,7 +21,8 @@ from isd_core.training.loggers import JsonlLogger
 from isd_core.paths import Linear
 from isd_core.velocities import OwnDiagonal, Teacher
 from isd_core.weighting import Learned
-from isd_core.training.trainer import Trainer, TrainerConfig
+from isd_core.training.config import TrainerConfig
+from isd_core.training.trainer import Trainer
 
 torch.set_default_dtype(torch.float64)  # so that the order of sums does not matter
 

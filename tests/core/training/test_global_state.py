@@ -13,7 +13,8 @@ from isd_core.network import Trainable
 from isd_core.networks.mlp import MLP
 from isd_core.objectives.eulerian import Eulerian
 from isd_core.paths import Linear
-from isd_core.training.trainer import Trainer, TrainerConfig
+from isd_core.training.config import TrainerConfig
+from isd_core.training.trainer import Trainer
 from isd_core.weighting import Learned
 
 

@@ -16,8 +16,8 @@ from isd_core.support import files
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, remove_leftovers
 from isd_core.training import checkpoint, shared_memory
+from isd_core.training.config import TrainerConfig
 from isd_core.training.run_lock import RunLock
-from isd_core.training.trainer import TrainerConfig
 from tests.core.training.test_trainer import trainer
 
 HOLDER = """

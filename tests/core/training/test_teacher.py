@@ -14,7 +14,9 @@ from isd_core.objectives.semigroup import Semigroup
 from isd_core.paths import Linear
 from isd_core.support.errors import InputError
 from isd_core.training import checkpoint, heads
-from isd_core.training.trainer import LossModule, Trainer, TrainerConfig
+from isd_core.training.config import TrainerConfig
+from isd_core.training.loss_module import LossModule
+from isd_core.training.trainer import Trainer
 from isd_core.velocities import OwnDiagonal, Teacher, teacher
 
 

@@ -15,10 +15,11 @@ from isd_core.paths import Linear
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
 from isd_core.training import checkpoint
+from isd_core.training.config import TrainerConfig
 from isd_core.training.ema import EMA, ConstantDecay, PowerDecay
 from isd_core.training.loggers import JsonlLogger, read_log
 from isd_core.training.optimizer import AdamW
-from isd_core.training.trainer import DivergedError, Trainer, TrainerConfig
+from isd_core.training.trainer import DivergedError, Trainer
 
 
 class Points:
