@@ -17,6 +17,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.overrides import command_line
 from isd_core.training import distributed
 from isd_core.training import run as training
+from isd_core.training.resume import CONTENT
 from isd_core.training.trainer import Trainer
 from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
 from isd_policy.data import read_shared
@@ -71,7 +72,10 @@ def train(
 
 
 def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = None) -> Trainer:
-    """Trains as a resolved config of policy_train says; `schema` is added to it. Demonstrations are read if None."""
+    """Trains as a resolved config of policy_train says; `schema` and `content` are added to it.
+
+    Demonstrations are read if None.
+    """
     check_whole(config, "seed", least=0)
     horizons = horizons_of(config)
     world = distributed.join(pick_device(config["trainer"]["device"]))
@@ -84,6 +88,7 @@ def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = N
     actions = actions_of(config)
     normaliser = fit_normaliser(demonstrations, actions)
     config["schema"] = schema_of(demonstrations, normaliser)
+    config[CONTENT] = {"data": demonstrations.content()}
     dataset = ActionChunks(demonstrations, horizons, actions)
     policy = build_policy(config, normaliser)
     if world.is_main:

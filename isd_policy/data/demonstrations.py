@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ import numpy as np
 
 from isd_policy.data import arrays
 from isd_policy.observations import ObservationSchema
+
+PICTURES = 64
+"""Steps whose pictures `Demonstrations.content` takes: more would read a large file from end to end."""
 
 
 class Rows(Protocol):
@@ -74,6 +78,18 @@ class Demonstrations:
         """The joined numbers of every step, [N, Do] float32."""
         numbers = [np.asarray(self.observations[key]) for key in self.schema.numbers]
         return np.concatenate(numbers, axis=1) if numbers else np.zeros((len(self.actions), 0), np.float32)
+
+    def content(self) -> str:
+        """The SHA-256 of what a training sees, wherever it lies: all numbers, and of pictures those of `PICTURES` steps
+        at most, evenly spread."""
+        found = hashlib.sha256()
+        for name, values in (("lengths", self.lengths), ("actions", self.actions), ("state", self.state)):
+            found.update(f"{name} {values.dtype} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+        steps = np.linspace(0, len(self.actions) - 1, min(PICTURES, len(self.actions))).astype(np.int64)[:, None]
+        for key in self.schema.pictures:
+            rows = self.observations[key]
+            found.update(f"{key} {rows.shape}".encode() + np.ascontiguousarray(rows[steps]).tobytes())
+        return found.hexdigest()
 
     def __len__(self) -> int:
         return len(self.lengths)

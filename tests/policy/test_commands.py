@@ -57,6 +57,18 @@ def test_checkpoint_says_what_the_data_decided(demo_file, tmp_path, sizes):
     assert schema["env_args"]["env_name"] == "Lift"
 
 
+def test_other_data_does_not_resume_a_run_and_a_moved_file_does(write_demos, tmp_path, capsys):
+    words, moved = (f"run_dir={tmp_path / 'run'}",), tmp_path / "elsewhere.hdf5"
+    file = write_demos()
+    assert train_command(f"data={file}", *words, "trainer.steps=1") == 0
+    file.rename(moved)
+    assert train_command(f"data={moved}", *words, "trainer.steps=2") == 0
+    capsys.readouterr()
+    code = train_command(f"data={write_demos(seed=1)}", *words, "trainer.steps=3")
+    refused(capsys, code, f"{tmp_path / 'run'} was trained on other data")
+    assert checkpoint.load(tmp_path / "run").step == 2
+
+
 def test_normaliser_holds_the_range_of_the_data(demo_file, tmp_path):
     train_command(f"data={demo_file}", f"run_dir={tmp_path / 'run'}", "trainer.steps=1")
     with h5py.File(demo_file) as file:
