@@ -119,7 +119,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; expected a JSON file.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and lists without an end
         raise InputError(f"{path} is not valid JSON ({error}); it was cut off or is another kind of file.") from error
 
 

@@ -26,6 +26,8 @@ from scripts.benchmarks.attacks.tally import ERROR, REFUSED, UNHARMED, Tally, sa
 ANSWER_SECONDS = 10.0
 EVERY = 50
 """Hostile frames between two of an honest client."""
+FAILED = "The policy failed"
+"""How an answer begins that tells of an exception of the policy; actions that are not finite are refused on purpose."""
 Frame = bytes | str
 
 
@@ -191,7 +193,7 @@ def verdict(sender: Sender, frame: Frame) -> str:
         code = closed.rcvd.code if closed.rcvd else None
         return REFUSED if code in (1003, 1007, 1009) else f"{ERROR}the connection was closed with {code}"
     if isinstance(said, str):
-        return f"{ERROR}{said[:150]}" if said.startswith("The policy failed") else REFUSED
+        return f"{ERROR}{said[:150]}" if said.startswith(FAILED) and "FloatingPointError" not in said else REFUSED
     return UNHARMED if np.isfinite(said["ahead"]).all() else "actions that are not finite"
 
 

@@ -18,8 +18,10 @@ MEMORY = 3 * 1024**3
 
 
 REFUSED, UNHARMED = "refused", "unharmed"
+REFUSALS = (InputError, FloatingPointError)
+"""What says on purpose that something cannot be used; the second is a policy's, of actions that are not finite."""
 ERROR = "error: "
-"""What an outcome begins with that is an error of another class than `InputError`."""
+"""What an outcome begins with that is an error of another class than `REFUSALS`."""
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Tally:
         return self.refused + self.unharmed + self.errors + self.got_through
 
     def judge(self, attempt: str, act: Callable[[], Any], expected: Any) -> None:
-        """Counts an attempt: `act` raises `InputError`, or its result is that of the undamaged thing."""
+        """Counts an attempt: `act` raises one of `REFUSALS`, or its result is that of the undamaged thing."""
         self.count(attempt, outcome(act, expected))
 
     def count(self, attempt: str, happened: str) -> None:
@@ -69,7 +71,7 @@ def outcome(act: Callable[[], Any], expected: Any = None) -> str:
     """`REFUSED`, `UNHARMED`, or what else happened when `act` was called; expected: arrays by name, or one array."""
     try:
         found = act()
-    except InputError:
+    except REFUSALS:
         return REFUSED
     except Exception as error:  # every other exception is what is looked for
         return f"{ERROR}{type(error).__name__}: {str(error)[:200]}"

@@ -22,3 +22,10 @@ def test_broken_and_missing_json_are_named(tmp_path):
         read_json(tmp_path / "x.json")
     with pytest.raises(InputError, match=r"y\.json does not exist"):
         read_json(tmp_path / "y.json")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 10_000, ""], ids=["endless lists", "endless digits", "nothing"])
+def test_json_that_no_parser_ends_is_refused(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match=r"x\.json is not valid JSON"):
+        read_json(tmp_path / "x.json")

@@ -29,6 +29,7 @@ class Saying:
     [
         ("The frame is not msgpack.", "refused"),
         ("The policy failed: KeyError: 1", "error: The policy failed"),
+        ("The policy failed: FloatingPointError: the policy's actions are not finite", "refused"),
         ({"ahead": np.zeros((3, 7))}, "unharmed"),
         ({"ahead": np.array([[np.nan]])}, "actions that are not finite"),
         (TimeoutError(), "error: no answer"),
