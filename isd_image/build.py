@@ -15,6 +15,7 @@ from isd_core.sampling import with_guidance, with_inputs
 from isd_core.support import seeds
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Index, Size, check_parts
 from isd_core.support.registry import build
 from isd_core.training import checkpoint, heads
 from isd_image import codecs, networks, optimizer, released
@@ -24,6 +25,19 @@ from isd_image.identity import check_codec, codec_of
 from isd_image.model import ChannelNormaliser, ImageModel
 
 KIND = "image"
+PARTS_OF_CONFIG = {
+    "path": dict[str, Any],
+    "sampler": dict[str, Any],
+    "network": dict[str, Any],
+    "parametrisation": dict[str, Any],
+    "guidance": dict[str, Any],
+    "codec": dict[str, Any],
+    "trainer": dict[str, Any],
+    "data.channels": Size,
+    "data.size": Size,
+    "data.classes": Index,
+}
+"""What of a saved config builds a generator."""
 MEMBERS = (parametrisation, sampling, codecs, networks, optimizer, released)
 """Imported so that what a config names is registered."""
 
@@ -78,6 +92,7 @@ def open_checkpoint(path: str | Path) -> checkpoint.Checkpoint:
     saved = checkpoint.load(path)
     if saved.meta["kind"] != KIND:
         raise InputError(f"{saved.path} is a checkpoint of kind `{saved.meta['kind']}`; expected one of images.")
+    check_parts(saved.config, PARTS_OF_CONFIG, str(saved.path))
     return saved
 
 

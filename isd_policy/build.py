@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from isd_core import parametrisation, sampling
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Index, Size
 from isd_core.support.registry import build
 from isd_core.training import heads
 from isd_policy import networks, objectives
@@ -31,6 +32,24 @@ MEMBERS = (parametrisation, sampling, networks, objectives)
 """Imported so that what a config names is registered."""
 PARTS = ("observation", "action.scale", "limits")
 STATISTICS = tuple(f"normaliser.{part}.{name}" for part in PARTS for name in ("low", "high"))
+
+
+PARTS_OF_CONFIG = {
+    "path": dict[str, Any],
+    "sampler": dict[str, Any],
+    "network": dict[str, Any],
+    "parametrisation": dict[str, Any],
+    "encoder": dict[str, Any],
+    "actions.representation": dict[str, Any],
+    "horizons.observation": Size,
+    "horizons.prediction": Size,
+    "horizons.execution": Size,
+    "schema.observations": dict[str, list[Size]],
+    "schema.action": Size,
+    "schema.constant": list[Index],
+    "seed": Index,
+}
+"""What of a saved config builds a policy."""
 
 
 def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from isd_core.network import check_weights
 from isd_core.support.errors import InputError
+from isd_core.support.fields import check_parts
 from isd_core.training import checkpoint
 from isd_policy.backend import PolicyBackend
-from isd_policy.build import KIND, build_network, build_policy, normaliser_of
+from isd_policy.build import KIND, PARTS_OF_CONFIG, build_network, build_policy, normaliser_of
 from isd_policy.deploy.bundle import folder as bundle_folder
 from isd_policy.deploy.export import folder as export_folder
 from isd_policy.deploy.export.onnx_policy import OnnxPolicy
@@ -54,6 +55,7 @@ def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device
     weights = saved.meta.get("weights", WEIGHTS[0]) if weights is None else weights
     if weights not in WEIGHTS:
         raise InputError(f"weights={weights} is unknown: `ema` is the average, `model` the last weights.")
+    check_parts(saved.config, PARTS_OF_CONFIG, str(saved.path))
     state = saved.tensors(weights)
     check_weights(partial(build_network, saved.config), state, "net.", str(saved.path))
     policy = build_policy(saved.config, normaliser_of(state, str(saved.path)))

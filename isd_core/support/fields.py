@@ -174,3 +174,14 @@ def _scalar(value: Any, hint: Any) -> Any:
 def _shown(value: Any) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def check_parts(config: Any, wanted: Mapping[str, Any], source: str) -> None:
+    """Raises `InputError` unless a saved config has all `wanted` parts, dotted names with their types."""
+    for name, hint in wanted.items():
+        node = config
+        for key in name.split("."):
+            if not isinstance(node, Mapping) or key not in node:
+                raise InputError(f"The config in {source} lacks `{name}` ({describe(hint)}): it is not a whole one.")
+            node = node[key]
+        checked(node, hint, f"{source}: {name}")

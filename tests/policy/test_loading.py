@@ -120,3 +120,11 @@ def test_a_config_that_asks_for_a_huge_network_is_refused_before_it_is_built(pol
     with pytest.raises(InputError, match="do not fit the network of its config: `net"):
         isd_policy.load(save_policy(config=huge))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - began < 500_000  # kB
+
+
+@pytest.mark.parametrize("part", ["path", "actions", "horizons", "schema", "seed"])
+@pytest.mark.parametrize("value", ["absent", None, "3", {}, []], ids=repr)
+def test_a_config_without_its_parts_is_an_input_error(config, save_policy, part, value):
+    rest = {key: entry for key, entry in config.items() if key != part}
+    with pytest.raises(InputError, match=part):
+        isd_policy.load(save_policy(config=rest if value == "absent" else rest | {part: value}))
