@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from envs.tasks import task_of_data
+from envs.task_configs import settings_of_data
+from envs.tasks import OWN, TASKS
 from isd_core.presets import config_from, given
 from isd_core.support.errors import InputError
 from isd_policy.data import read as read_file
@@ -33,19 +34,22 @@ def read(
     options = given(action_key=action_key, filter_key=filter_key, pictures=pictures)
     settings: dict[str, Any] = {"data": str(path), **{f"dataset.{key}": value for key, value in options.items()}}
     if observation_keys is None:
-        settings["task"] = task or task_of_file(Path(path))
+        settings |= {"task": task} if task else task_of_file(Path(path))
     else:
         settings |= {"task": task or "own", "task.observation_keys": list(observation_keys)}
     return read_file(path, config_from("policy_train", settings)["dataset"])
 
 
-def task_of_file(path: Path) -> str:
-    """The name in configs/task of the environment that a file names; `InputError` where there is none of ours."""
+def task_of_file(path: Path) -> dict[str, Any]:
+    """The task of the environment that a file names; of gymnasium's, with all observations of the file.
+
+    Raises `InputError` where it names none that can be made here.
+    """
     described = describe(path)
-    found = None if described.env_args is None else task_of_data(described.env_args["env_name"])
-    if found is None:
+    found = settings_of_data(described.env_args)
+    if found["task"] == OWN:
         raise InputError(
             f"{path} names no environment of this package, so it is not known what a policy is to see. Its "
             f"observations: {', '.join(described.observations) or 'none'}. Name some: observation_keys=[...]."
         )
-    return found.name
+    return found if found["task"] in TASKS else found | {"task.observation_keys": list(described.observations)}

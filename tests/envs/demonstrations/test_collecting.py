@@ -75,3 +75,10 @@ def test_demonstrations_of_a_function_say_that_they_are(tmp_path) -> None:
     collect(spec_of_factory(toys.Reach), expert, 1, 0, tmp_path / "demos.hdf5")
     with pytest.raises(InputError, match="The data are of 'Reach', an environment of a function"):
         load_recording(tmp_path / "demos.hdf5")
+
+
+def test_reading_such_a_file_needs_no_further_word(tmp_path) -> None:
+    import isd_policy
+
+    collect(GymSpec("toys/Reach-v0"), expert, 2, 0, tmp_path / "demos.hdf5")
+    assert list(isd_policy.read(tmp_path / "demos.hdf5").observations) == ["state"]
