@@ -25,12 +25,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from isd_core.support.errors import InputError
 from isd_core.support.groups import Groups
+from isd_core.support.lazy import CONFIGS as CONFIGS
 from isd_core.support.overrides import Override, apply, assign, missing_fields
 
 ROOT = Path(__file__).resolve().parents[2]
-INSTALLED = ROOT / "isd_core" / "configs"
-"""Where the wheel has the configs: inside a package, so that a project's own `configs` is never in their way."""
-CONFIGS = INSTALLED if INSTALLED.is_dir() else ROOT / "configs"
 
 Choices = dict[str, str | None]
 """The choice of each group (`group` or `group@package`); None where it may be left out and is."""

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = ROOT / "isd_core" / "configs"
+"""Where the wheel has the configs: inside a package, so that a project's own `configs` is never in their way."""
+CONFIGS = INSTALLED if INSTALLED.is_dir() else ROOT / "configs"
 
 
 def exports(
