@@ -122,6 +122,16 @@ def test_configs_are_found_outside_the_checkout(unpacked, tmp_path):
     assert "data: x.hdf5" in answer.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["own_network.py", "own_objective.py"])
+def test_examples_run_with_the_wheel_alone(name, unpacked, tmp_path):
+    example = (ROOT / "docs" / "examples" / name).read_text()
+    (tmp_path / name).write_text(example + "\nprint('ours:', isd_core.__file__)\n")
+    answer = outside(f"import isd_core, runpy; runpy.run_path({name!r}, {{'isd_core': isd_core}})", unpacked, tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines()[-1] == f"ours: {unpacked / 'isd_core' / '__init__.py'}"
+
+
 def test_commands_outside_the_checkout_leave_no_files(unpacked, tmp_path):
     outside("import sys; sys.argv[1:] = ['--help']; from isd_policy.training import main; main()", unpacked, tmp_path)
     assert not list(tmp_path.iterdir())
