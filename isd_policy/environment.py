@@ -33,13 +33,15 @@ def environment_of(config: Mapping[str, Any], engine: str = "compiled", mode: st
     return seen_by(spec, schema_of(config))
 
 
-def environment_of_factory(config: Mapping[str, Any], factory: Callable[[], Any] | FunctionSpec) -> Spec:
+def environment_of_factory(
+    config: Mapping[str, Any], factory: Callable[[], Any] | FunctionSpec, max_steps: int | None = None
+) -> Spec:
     """The environment of a user's function, with the pictures that the policy of a config sees.
 
     factory: makes a gymnasium environment at each call; or what `envs.spec_of_factory` made of it, which can also say
-    what success is.
+    what success is. max_steps: the cap on an episode, where the environment has none.
     """
-    spec = factory if isinstance(factory, FunctionSpec) else spec_of_factory(factory)
+    spec = factory if isinstance(factory, FunctionSpec) else spec_of_factory(factory, max_steps=max_steps)
     return seen_by(spec, schema_of(config))
 
 

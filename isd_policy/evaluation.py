@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from envs.engines.gym.making import import_package
 from envs.rollouts.rollout import Rollout, rollout
 from isd_core.presets import config_from, given
 from isd_core.sampling import check_counts
@@ -132,6 +133,8 @@ def evaluate_from(
 def main(cfg: DictConfig) -> None:
     """Success rates of a policy on starts that training never saw, for each number of network evaluations (NFE)."""
     config = resolved(cfg)
+    if package := (config.get("task") or {}).get("package"):
+        import_package(package)  # a name on the command line; one out of a checkpoint or a bundle is never imported
     if config["video"] and config["out"] is None:
         raise InputError("video= needs out=FILE.json: the films are written beside it.")
     result = evaluate_from(config)

@@ -18,7 +18,7 @@ from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_policy.backend import PolicyBackend
 from isd_policy.build import HEAD
-from isd_policy.environment import environment_of
+from isd_policy.environment import environment_of, environment_of_factory
 from isd_policy.loading import load_saved, open_saved
 from isd_policy.policy import Policy
 from isd_policy.validation import check_whole
@@ -73,7 +73,10 @@ def open_simulation(
             f"{saved.path} is a policy for the task {trained}, not for task={wanted}. Leave task= out, or give a "
             "checkpoint of that task."
         )
-    env = environment_of(saved.config, **config["env"])
+    if factory is None:
+        env = environment_of(saved.config, **config["env"])
+    else:
+        env = environment_of_factory(saved.config, factory, config["max_steps"])
     size = saved.config["schema"]["action"]
     if size != env.definition.action_size:
         raise InputError(

@@ -8,8 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from envs.env_args import spec_of_data
-from envs.tasks import OWN, task_named, task_of_data
+from envs.engines.gym.making import import_package
+from envs.task_configs import settings_of_data, spec_of_task
+from envs.tasks import OWN, TASKS, task_named
 from isd_core.presets import Preset, config_from, given
 from isd_core.support.cli import command, resolved
 from isd_core.support.device import pick_device
@@ -56,7 +57,7 @@ def train(
     if not isinstance(demonstrations, Demonstrations):
         demonstrations = read(demonstrations, task=task)
     fixed = given(run_dir=None if run_dir is None else str(run_dir)) | {
-        "task": task or task_name(demonstrations),
+        **({"task": task} if task else settings_of_data(demonstrations.env_args)),
         "task.observation_keys": list(demonstrations.observations),
         "data": demonstrations.source,
         "objective": objective,
@@ -81,7 +82,7 @@ def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = N
     world = distributed.join(pick_device(config["trainer"]["device"]))
     if demonstrations is None:
         demonstrations = read_shared(config["data"], config["dataset"], world)
-    check_task(demonstrations, config["task"]["name"])
+    check_task(demonstrations, config["task"])
     if world.is_main and config["task"]["name"] != OWN:
         options = config["dataset"]
         check_observations(demonstrations, options["allow_differences"], options["external"])
@@ -111,15 +112,15 @@ def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = N
 
 def task_name(demonstrations: Demonstrations) -> str:
     """The name in configs/task of what the demonstrations were recorded in; `own` for no environment of ours."""
-    found = None if demonstrations.env_args is None else task_of_data(demonstrations.env_args["env_name"])
-    return OWN if found is None else found.name
+    name: str = settings_of_data(demonstrations.env_args)["task"]
+    return name
 
 
-def check_task(demonstrations: Demonstrations, name: str) -> None:
+def check_task(demonstrations: Demonstrations, task: Mapping[str, Any]) -> None:
     """Raises `InputError` when the demonstrations are of another environment than the config's task, or of one with a
     setting that cannot be simulated here."""
-    found = task_name(demonstrations)
-    if name not in (found, OWN):
+    found, name = task_name(demonstrations), task["name"]
+    if name in TASKS and name != found:
         recorded = "no environment of ours" if demonstrations.env_args is None else demonstrations.env_args["env_name"]
         raise InputError(
             f"{demonstrations.source} holds demonstrations of {recorded}, but task={name} is "
@@ -128,7 +129,7 @@ def check_task(demonstrations: Demonstrations, name: str) -> None:
     if name == OWN:
         return
     try:
-        spec_of_data(demonstrations.env_args or {})
+        spec_of_task(task, demonstrations.env_args)
     except InputError as error:
         raise InputError(f"{error} Or train without the simulator, by task=own.") from error
 
@@ -146,7 +147,7 @@ def schema_of(demonstrations: Demonstrations, normaliser: Normaliser) -> dict[st
 
 def next_command(config: Mapping[str, Any], nfe: Sequence[int]) -> str:
     """What to do with a trained policy; nfe: the numbers of network evaluations to begin with."""
-    if config["schema"]["env_args"] is None:
+    if config["schema"]["env_args"] is None and config["task"]["name"] in (OWN, *TASKS):
         return command_line("isd_policy.deploy.bundle", checkpoint=config["run_dir"])
     return command_line("isd_policy.evaluate", checkpoint=config["run_dir"], nfe=nfe, episodes=100)
 
@@ -155,6 +156,8 @@ def next_command(config: Mapping[str, Any], nfe: Sequence[int]) -> str:
 def main(cfg: DictConfig) -> None:
     """Trains a policy on demonstrations; the same command with the same run_dir resumes."""
     config = resolved(cfg)
+    if package := config["task"].get("package"):
+        import_package(package)  # a name on the command line; one out of a checkpoint or a bundle is never imported
     trainer = train_from(config)
     if trainer.world.is_main:
         assert isinstance(trainer.model, Policy)

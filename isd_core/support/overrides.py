@@ -26,8 +26,20 @@ from isd_core.support.errors import InputError
 
 PATHS = frozenset(
     {
-        *("bundle", "checkpoint", "codec_source", "data", "first", "images", "out", "reference", "report", "results"),
-        *("root", "run_dir", "samples", "second", "source", "statistics", "token_file"),
+        *(
+            "bundle",
+            "certfile",
+            "checkpoint",
+            "codec_source",
+            "data",
+            "first",
+            "images",
+            "out",
+            "reference",
+            "report",
+            "results",
+        ),
+        *("report", "results", "root", "run_dir", "samples", "second", "source", "statistics", "token_file"),
     }
 )
 """Fields of all commands that hold a file or a folder; a leading `~` is the home folder."""
@@ -40,7 +52,7 @@ NAMES = frozenset(
 )
 """Fields that hold a word or a name though their default is null or still to give."""
 
-LISTS = frozenset({"episodes", "labels"})
+LISTS = frozenset({"episodes", "labels", "observation_keys"})
 """Fields that hold a list where their default is null: one value is the list of one."""
 
 MISSING = "???"
@@ -198,7 +210,7 @@ def apply(config: DictConfig, override: Override) -> None:
         return
     default = _value(parent, name) if found else None
     default = OmegaConf.to_container(default) if isinstance(default, DictConfig | ListConfig) else default
-    value = value_of(override, [] if default is None and name in LISTS else default)
+    value = value_of(override, [] if default in (None, MISSING) and name in LISTS else default)
     if override.sign == "+" and default not in (None, MISSING) and not isinstance(value, dict):
         raise InputError(f"`{override.word}`: there is a field `{override.key}` already; leave the + out to set it.")
     try:

@@ -1,5 +1,6 @@
 """Typed fields: what a value has to be, the borders of its range, and the one set of defaults."""
 
+import importlib
 import math
 import typing
 from inspect import Parameter
@@ -8,7 +9,6 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-import isd_policy.build  # noqa: F401  all roles with their members
 from isd_core.support import fields
 from isd_core.support.cli import CONFIGS
 from isd_core.support.errors import InputError
@@ -16,6 +16,9 @@ from isd_core.support.fields import Count, Decay, Depth, Index, NonNegative, Ope
 from isd_core.support.registry import ROLES, default_config, structured
 from isd_core.training.config import TrainerConfig
 from isd_policy.horizons import Horizons
+
+for _room in ("isd_policy.build", "isd_image.build", "isd_image.data", "isd_image.metrics.extractors"):
+    importlib.import_module(_room)  # all roles with their members, as a program that loads anything has them
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-import isd_policy.build  # noqa: F401  all roles with their members, as a program that loads anything has them
 from isd_core.objectives import Eulerian
 from isd_core.paths import Linear, VarianceExploding
 from isd_core.support import fields
@@ -20,6 +19,10 @@ from isd_core.support.registry import DEEPEST, ROLES, build, default_config, nam
 from isd_core.times import BetaPair, LogNormalOnGrid, TimeLaw
 from isd_core.training.config import TrainerConfig
 from isd_core.velocities import Conditional, OwnDiagonal
+from isd_image.released import MixedClock
+
+for _room in ("isd_policy.build", "isd_image.build", "isd_image.data", "isd_image.metrics.extractors"):
+    importlib.import_module(_room)  # all roles with their members, as a program that loads anything has them
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ def test_what_is_no_member_or_no_field_is_refused_by_name(config, message):
 def test_deep_nesting_ends_in_an_error():
     config: dict = {"type": "post", "null": {}}
     for _ in range(5 * DEEPEST):
-        config = {"type": "released_clock", "inner": config, "rate": 1.0}
+        config = {"type": name_of(MixedClock), "inner": config, "rate": 1.0}
     with pytest.raises(InputError, match="nested more than"):
         build("derivative", config)
 

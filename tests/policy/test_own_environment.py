@@ -1,0 +1,62 @@
+"""A policy in an environment of one's own, from Python."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import isd_policy
+from isd_core.support.errors import InputError
+
+
+class Reach(gymnasium.Env):
+    """A point that has to come to the middle of the plane."""
+
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = self.np_random.uniform(-1, 1, 2).astype(np.float32)
+        return self.place.copy(), {}
+
+    def step(self, action):
+        self.place = np.clip(self.place + 0.2 * action, -1, 1).astype(np.float32)
+        return self.place.copy(), 0.0, False, False, {"success": bool(np.linalg.norm(self.place) < 0.15)}
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    """A policy trained for two steps on a controller's trajectories."""
+    rng = np.random.default_rng(0)
+    states, actions = [], []
+    for _ in range(6):
+        place = rng.uniform(-1, 1, 2)
+        for _ in range(20):
+            states.append(place)
+            actions.append(np.clip(-place, -1, 1))
+            place = place + 0.2 * actions[-1]
+    demos = isd_policy.Demonstrations.from_arrays(
+        observations={"state": np.array(states)}, actions=np.array(actions), episode_ends=range(20, 121, 20), rate=10
+    )
+    settings = {"network.widths": [8, 16], "trainer": {"batch_size": 8, "device": "cpu"}}
+    folder = tmp_path_factory.mktemp("reach") / "run"
+    return isd_policy.train(demos, network="unet1d_small", steps=2, run_dir=folder, **settings)
+
+
+def test_it_is_rolled_out_from_seeded_starts_whatever_runs_at_once(policy):
+    one, other = (
+        isd_policy.evaluate(policy, env=Reach, nfe=1, episodes=5, seed=3, max_steps=20, live=live) for live in (1, 5)
+    )
+    assert one.to_dict()["results"]["1"]["episodes"] == other.to_dict()["results"]["1"]["episodes"]
+    assert one.to_dict()["protocol"]["max_steps"] == 20 and "of 5 starts succeed" in str(one)
+
+
+def test_an_environment_without_a_cap_asks_for_one(policy):
+    with pytest.raises(InputError, match="max_steps"):
+        isd_policy.evaluate(policy, env=Reach, nfe=1, episodes=1)
+
+
+def test_an_environment_of_other_spaces_is_refused_before_the_first_rollout(policy):
+    with pytest.raises(InputError, match="predicts 2 numbers an action"):
+        isd_policy.evaluate(policy, env=lambda: gymnasium.make("Pendulum-v1"), nfe=1, episodes=1, max_steps=5)
