@@ -18,7 +18,7 @@ from isd_core.sampling import Sampler
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
-from isd_core.training.run import train
+from isd_core.training.run import finished, train
 
 MEMBERS = (parametrisation, sampling)
 """Imported so that what a config names is registered."""
@@ -129,7 +129,7 @@ def fit(
     model = Standardised(build("parametrisation", config["parametrisation"], net=body, path=path), data)
     with tempfile.TemporaryDirectory() as temporary:
         config["run_dir"] = str(temporary if run_dir is None else run_dir)
-        ran = train(config, model, Tensors(data, given), KIND)
+        ran = finished(train(config, model, Tensors(data, given), KIND))
         averaged = ran.averages["ema"].state
         trained = {key: value.detach().clone() for key, value in averaged.items()}
     model.load_state_dict(trained)

@@ -51,7 +51,7 @@ def train(
     fixed = given(guidance=guidance, network=network, run_dir=None if run_dir is None else str(run_dir))
     fixed |= {"data": data, "objective": objective, "seed": seed} | ({} if steps is None else {"trainer.steps": steps})
     config = config_from("image_train", {**settings, **fixed})
-    train_from(config)
+    training.finished(train_from(config))
     return Run(Path(config["run_dir"]))
 
 

@@ -66,7 +66,7 @@ def train(
     }
     fixed |= {} if steps is None else {"trainer.steps": steps}
     config = config_from("policy_train", {**settings, **fixed})
-    train_from(config, demonstrations)
+    training.finished(train_from(config, demonstrations))
     policy = load(config["run_dir"])
     assert isinstance(policy, Policy)
     return policy

@@ -26,19 +26,7 @@ from isd_core.support.errors import InputError
 
 PATHS = frozenset(
     {
-        *(
-            "bundle",
-            "certfile",
-            "checkpoint",
-            "codec_source",
-            "data",
-            "first",
-            "images",
-            "out",
-            "reference",
-            "report",
-            "results",
-        ),
+        *("bundle", "certfile", "checkpoint", "codec_source", "data", "first", "images", "keyfile", "out", "reference"),
         *("report", "results", "root", "run_dir", "samples", "second", "source", "statistics", "token_file"),
     }
 )

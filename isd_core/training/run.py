@@ -71,6 +71,15 @@ def train(
     return trainer
 
 
+def finished(trainer: Trainer) -> Trainer:
+    """The trainer of a training that came to its end; `KeyboardInterrupt` for one that was asked to stop, so that a
+    program does not go on with half of it. What was trained is saved, and the same call resumes.
+    """
+    if trainer.step < trainer.cfg.steps:
+        raise KeyboardInterrupt(f"the training was stopped at step {trainer.step} of {trainer.cfg.steps}")
+    return trainer
+
+
 def check_objective(config: Mapping[str, Any], kind: str) -> None:
     """Raises `InputError` for an objective of another head than `kind`'s, and for choices that it has no use for."""
     objective = ROLES["objective"].get(config["objective"]["type"])

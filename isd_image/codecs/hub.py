@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,7 +67,7 @@ class Tiny(NetworkCodec):
 
     network: Any
 
-    def __init__(self, name: str, source: str | Path, channels: Size, factor: Size) -> None:
+    def __init__(self, name: str, source: str, channels: Size, factor: Size) -> None:
         network = load_pretrained("AutoencoderTiny", str(source), name)
         super().__init__(network, name, channels, factor, hash_state(network))
 

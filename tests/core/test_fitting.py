@@ -8,6 +8,7 @@ import isd_core
 import isd_image
 from isd_core.presets import config_from
 from isd_core.support.errors import InputError
+from isd_core.training.trainer import Trainer
 
 
 class Net(nn.Module):
@@ -85,3 +86,18 @@ def test_presets_are_the_command_lines_choices():
         isd_image.pre(2.5, omega=3.0)
     with pytest.raises(InputError, match="at most 2 values"):
         isd_image.pre(1.0, 2.0, 3.0)
+
+
+def test_a_program_does_not_go_on_with_half_a_training(tmp_path, monkeypatch):
+    """What SIGTERM and Ctrl-C do after a step: the training ends, saved, and so does the call."""
+    step = Trainer.train_step
+
+    def stopping(self):
+        self.stop()
+        return step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", stopping)
+        with pytest.raises(KeyboardInterrupt, match="stopped at step 1 of 3"):
+            isd_core.fit(Net(), torch.randn(64, 2), steps=3, run_dir=tmp_path)
+    assert isd_core.fit(Net(), torch.randn(64, 2), steps=3, run_dir=tmp_path).sample(2).shape == (2, 2)

@@ -26,6 +26,12 @@ def test_a_policy_of_an_own_robot_brings_the_angle_to_zero(run_example):
 
 
 @pytest.mark.slow
+def test_a_policy_of_an_own_environment_succeeds(run_example):
+    successes = number(f"1 NFE: {NUMBER} of 50 starts succeed", run_example("own_environment.py"))
+    assert successes >= 40
+
+
+@pytest.mark.slow
 def test_an_own_network_is_trained_and_loaded(run_example):
     assert "parameters, width 64." in run_example("own_network.py")
 
