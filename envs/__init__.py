@@ -1,38 +1,8 @@
-"""Simulated manipulation tasks: gymnasium environments, scripted experts, demonstrations and vectorised rollouts.
+"""The checkout's short name of `isd_envs`: `python -m envs.demos` runs `isd_envs.demos`.
 
-Importing this package registers `isd/Lift-v0`, `isd/Can-v0`, `isd/Square-v0`, `isd/ToolHang-v0`, `isd/Transport-v0`
-and `isd/PushT-v0` with gymnasium, and declares the role `task`, whose members are gymnasium environments. The
-simulators are imported when the first environment is made.
+The wheel has no package of this name, because a project's own folder `envs` would hide it.
 """
 
-from typing import TYPE_CHECKING
+import isd_envs
 
-from gymnasium.envs.registration import register as _register
-from gymnasium.envs.registration import registry as _registry
-
-from envs import gym_env as gym_env  # registers the tasks
-from envs.engines import llvm as _llvm
-from envs.tasks import TASKS as _TASKS
-from isd_core.support import lazy
-
-if TYPE_CHECKING:
-    from envs.demonstrations.collecting import collect as collect
-    from envs.engines.gym.spec import GymSpec as GymSpec
-    from envs.engines.gym.spec import spec_of_factory as spec_of_factory
-    from envs.engines.gym.success import SuccessRule as SuccessRule
-    from envs.rollouts.rollout import rollout as rollout
-    from envs.spec import EnvSpec as EnvSpec
-    from isd_core.support.registry import register as register
-
-__getattr__, __dir__, __all__ = lazy.exports(__name__)
-
-_llvm.prepare()
-
-for _task in _TASKS.values():
-    if _task.gymnasium_id not in _registry:
-        _register(
-            id=_task.gymnasium_id,
-            entry_point="envs.gym_env:SimulatedTask",
-            kwargs={"task": _task.name},
-            max_episode_steps=_task.max_steps,
-        )
+__path__ = isd_envs.__path__

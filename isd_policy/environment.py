@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from envs.engines.gym.spec import FunctionSpec, spec_of_factory
-from envs.env_args import spec_of_data
-from envs.spec import Spec
-from envs.task_configs import spec_of_task
-from envs.tasks import OWN
 from isd_core.support.errors import InputError
+from isd_envs.engines.gym.spec import FunctionSpec, spec_of_factory
+from isd_envs.env_args import spec_of_data
+from isd_envs.spec import Spec
+from isd_envs.task_configs import spec_of_task
+from isd_envs.tasks import OWN
 from isd_policy.build import schema_of
 from isd_policy.observations import ObservationSchema
 
@@ -38,7 +38,7 @@ def environment_of_factory(
 ) -> Spec:
     """The environment of a user's function, with the pictures that the policy of a config sees.
 
-    factory: makes a gymnasium environment at each call; or what `envs.spec_of_factory` made of it, which can also say
+    factory: makes a gymnasium environment at each call; or what `spec_of_factory` made of it, which can also say
     what success is. max_steps: the cap on an episode, where the environment has none.
     """
     spec = factory if isinstance(factory, FunctionSpec) else spec_of_factory(factory, max_steps=max_steps)

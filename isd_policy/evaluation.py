@@ -8,8 +8,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from envs.engines.gym.making import import_package
-from envs.rollouts.rollout import Rollout, rollout
 from isd_core.presets import config_from, given
 from isd_core.sampling import check_counts
 from isd_core.support import seeds
@@ -18,6 +16,8 @@ from isd_core.support.device import thread_count
 from isd_core.support.errors import InputError
 from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
+from isd_envs.engines.gym.making import import_package
+from isd_envs.rollouts.rollout import Rollout, rollout
 from isd_policy.backend import PolicyBackend
 from isd_policy.batched import ROWS, BatchedPolicy
 from isd_policy.results import Evaluation, report

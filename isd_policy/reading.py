@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from envs.task_configs import settings_of_data
-from envs.tasks import OWN, TASKS
 from isd_core.presets import config_from, given
 from isd_core.support.errors import InputError
+from isd_envs.task_configs import settings_of_data
+from isd_envs.tasks import OWN, TASKS
 from isd_policy.data import read as read_file
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.data.description import describe

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from envs.compare import compared
-from envs.rollouts.results import save_actions
-from envs.rollouts.rollout import Rollout
-from envs.rollouts.statistics import Comparison, mean_and_error, success_over_time, wilson
 from isd_core.support.files import read_json, write_json
+from isd_envs.compare import compared
+from isd_envs.rollouts.results import save_actions
+from isd_envs.rollouts.rollout import Rollout
+from isd_envs.rollouts.statistics import Comparison, mean_and_error, success_over_time, wilson
 from isd_policy.batched import BatchedPolicy
 from isd_policy.latency import percentiles
 from isd_policy.simulation import Simulation
@@ -49,7 +49,7 @@ class Evaluation:
         write_json(out, self.content)
         save_actions(out, {str(nfe): result for nfe, (result, _) in self.runs.items()})
         if video:
-            from envs.replay import film_results
+            from isd_envs.replay import film_results
 
             film_results(out, first=video)
         return out

@@ -9,13 +9,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from envs.spec import Spec, observation_shapes
 from isd_core.sampling import with_guidance, with_inputs
 from isd_core.support.cli import CONFIGS, resolved
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
+from isd_envs.spec import Spec, observation_shapes
 from isd_policy.backend import PolicyBackend
 from isd_policy.build import HEAD
 from isd_policy.environment import environment_of, environment_of_factory

@@ -8,9 +8,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from envs.engines.gym.making import import_package
-from envs.task_configs import settings_of_data, spec_of_task
-from envs.tasks import OWN, TASKS, task_named
 from isd_core.presets import Preset, config_from, given
 from isd_core.support.cli import command, resolved
 from isd_core.support.device import pick_device
@@ -20,6 +17,9 @@ from isd_core.training import distributed
 from isd_core.training import run as training
 from isd_core.training.resume import CONTENT
 from isd_core.training.trainer import Trainer
+from isd_envs.engines.gym.making import import_package
+from isd_envs.task_configs import settings_of_data, spec_of_task
+from isd_envs.tasks import OWN, TASKS, task_named
 from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
 from isd_policy.data import read_shared
 from isd_policy.data.checks import check_observations

@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("isd_core", "isd_policy", "isd_image", "envs", "scripts")
+ROOMS = ("isd_core", "isd_policy", "isd_image", "isd_envs", "scripts")
 MAY_IMPORT: dict[str, set[str]] = {
     "isd_core": set(),
-    "envs": {"isd_core"},
+    "isd_envs": {"isd_core"},
     "isd_image": {"isd_core"},
-    "isd_policy": {"isd_core", "envs"},
-    "scripts": {"isd_core", "isd_policy", "isd_image", "envs"},
+    "isd_policy": {"isd_core", "isd_envs"},
+    "scripts": {"isd_core", "isd_policy", "isd_image", "isd_envs"},
 }
 
 

@@ -138,13 +138,13 @@ def _unread(descriptor: int) -> bool:
 
 
 def check_packages() -> None:
-    """Raises `InputError` when another top-level `envs` hides ours."""
-    spec = importlib.util.find_spec("envs")
+    """Raises `InputError` when another top-level `isd_envs` hides ours."""
+    spec = importlib.util.find_spec("isd_envs")
     places = [Path(place).resolve() for place in (spec.submodule_search_locations or [])] if spec else []
-    if ROOT / "envs" not in places:
+    if ROOT / "isd_envs" not in places:
         found = ", ".join(map(str, places)) or "nothing"
         raise InputError(
-            f"The package `envs` of this project lies in {ROOT / 'envs'}, but Python finds {found} under that name "
+            f"The package `isd_envs` of this project lies in {ROOT / 'envs'}, but Python finds {found} under that name "
             "first. Run the command from another folder, or rename or uninstall the other package."
         )
 

@@ -18,7 +18,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.overrides import Override
 from isd_core.support.registry import ROLES, default_config
 
-HOUSE = ("isd_core", "isd_policy", "isd_image", "envs")
+HOUSE = ("isd_core", "isd_policy", "isd_image", "isd_envs")
 
 
 @dataclass(frozen=True)

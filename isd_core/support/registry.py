@@ -150,7 +150,7 @@ def role_named(name: str) -> Role:
     if name not in ROLES:
         raise ValueError(
             f"no role is called {name!r}; declared are {', '.join(sorted(ROLES))}. Those of policies and images are "
-            "declared by isd_policy.register and isd_image.register, `task` by `import envs`."
+            "declared by isd_policy.register and isd_image.register, `task` by `import isd_envs`."
         )
     return ROLES[name]
 

@@ -53,7 +53,7 @@ def read(path: str | Path, options: Mapping[str, Any]) -> Demonstrations:
 
 
 def _read(path: Path, options: Mapping[str, Any]) -> Demonstrations:
-    from envs.demonstrations.pusht_recording import is_recording
+    from isd_envs.demonstrations.pusht_recording import is_recording
     from isd_policy.data import pusht, robomimic, zarr_store
 
     if path.exists() and is_group(path):

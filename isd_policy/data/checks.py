@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from envs.demonstrations.comparison import CannotCompareError, differences
-from envs.tasks import RobosuiteTask, task_of_data
 from isd_core.support.errors import InputError
+from isd_envs.demonstrations.comparison import CannotCompareError, differences
+from isd_envs.tasks import RobosuiteTask, task_of_data
 from isd_policy.data.demonstrations import Demonstrations
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from envs.demonstrations import hdf5
-from envs.demonstrations.hdf5 import DemonstrationFile
-from envs.demonstrations.pusht_recording import PushTRecording, is_recording
-from envs.engines.pusht.spec import PushTSpec
-from envs.tasks import PUSHT
 from isd_core.support.errors import InputError
 from isd_core.support.zarr_groups import is_group
+from isd_envs.demonstrations import hdf5
+from isd_envs.demonstrations.hdf5 import DemonstrationFile
+from isd_envs.demonstrations.pusht_recording import PushTRecording, is_recording
+from isd_envs.engines.pusht.spec import PushTSpec
+from isd_envs.tasks import PUSHT
 from isd_policy.data import zarr_store
 
 ACTIONS = "actions"

@@ -96,7 +96,7 @@ def main(cfg: DictConfig) -> None:
     """Downloads a data set of robomimic (v1.5, low-dimensional) and checks it. Run again, it continues."""
     out = Path(str(cfg.out))
     download(str(cfg.task), str(cfg.kind), out, HuggingFace())
-    steps = command_line("isd_policy.data.inspect", data=str(out)), command_line("envs.replay", data=str(out))
+    steps = command_line("isd_policy.data.inspect", data=str(out)), command_line("isd_envs.replay", data=str(out))
     print(f"Written: {out}. Next: {'; '.join(steps)}")
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from envs.demonstrations.comparison import CannotCompareError, Difference, differences
-from envs.env_args import spec_of_data
-from envs.spec import EnvSpec, observation_shapes
-from envs.task_configs import GYM, registered_tasks
-from envs.tasks import GYM_OF_ROBOMIMIC, GYMNASIUM, OWN, task_named
 from isd_core.support.cli import CONFIGS, command, compose_config
 from isd_core.support.errors import InputError
+from isd_envs.demonstrations.comparison import CannotCompareError, Difference, differences
+from isd_envs.env_args import spec_of_data
+from isd_envs.spec import EnvSpec, observation_shapes
+from isd_envs.task_configs import GYM, registered_tasks
+from isd_envs.tasks import GYM_OF_ROBOMIMIC, GYMNASIUM, OWN, task_named
 from isd_policy.data import read
 from isd_policy.data.description import Description, describe
 

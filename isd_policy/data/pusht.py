@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from envs.demonstrations.pusht_recording import PushTRecording
-from envs.engines.pusht.observations import observe
-from envs.engines.pusht.spec import PICTURE, PushTSpec
 from isd_core.support.errors import InputError
 from isd_core.support.zarr_checks import read_rows
+from isd_envs.demonstrations.pusht_recording import PushTRecording
+from isd_envs.engines.pusht.observations import observe
+from isd_envs.engines.pusht.spec import PICTURE, PushTSpec
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 from isd_policy.data.zarr_store import READ_STEPS

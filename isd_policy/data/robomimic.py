@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from envs.demonstrations import hdf5
-from envs.demonstrations.hdf5 import DemonstrationFile
 from isd_core.support.errors import InputError
+from isd_envs.demonstrations import hdf5
+from isd_envs.demonstrations.hdf5 import DemonstrationFile
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 

@@ -8,10 +8,10 @@ from functools import cache
 
 import numpy as np
 
-from envs.demonstrations.object_layouts import HAND, translation_of
-from envs.notes import say
-from envs.tasks import RobosuiteTask, task_of_data
 from isd_core.support.errors import InputError
+from isd_envs.demonstrations.object_layouts import HAND, translation_of
+from isd_envs.notes import say
+from isd_envs.tasks import RobosuiteTask, task_of_data
 from isd_policy.data.demonstrations import Demonstrations
 
 OBJECT = "object"

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from envs.spec import EnvSpec
 from isd_core.network import Cond, VelocityNet
 from isd_core.paths import Linear
 from isd_core.sampling import Sampler
@@ -33,6 +32,7 @@ from isd_core.support.cli import compose_config, resolved
 from isd_core.support.files import atomic_write, write_json
 from isd_core.support.progress import Progress
 from isd_core.training import checkpoint
+from isd_envs.spec import EnvSpec
 from isd_policy.backend import Call, Inputs
 from isd_policy.build import HEAD, build_policy
 from isd_policy.deploy.export import graphs, int8

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from envs import demos
 from isd_core.support import cli
 from isd_core.support.device import pick_device
 from isd_core.support.files import read_json
 from isd_core.training import checkpoint
+from isd_envs import demos
 from isd_policy import evaluation, training
 from isd_policy.batched import ROWS
 from isd_policy.latency import percentiles
@@ -42,7 +42,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class DemosCell:
-    """Scripted demonstrations that several cells train on. words: overrides of `envs.demos`."""
+    """Scripted demonstrations that several cells train on. words: overrides of `isd_envs.demos`."""
 
     task: str
     words: tuple[str, ...]

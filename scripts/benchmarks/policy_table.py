@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from envs.rollouts.statistics import mcnemar, mean_and_error, wilson
-from envs.tasks import task_named
+from isd_envs.rollouts.statistics import mcnemar, mean_and_error, wilson
+from isd_envs.tasks import task_named
 from scripts.support import tables
 from scripts.support.heads import objectives
 

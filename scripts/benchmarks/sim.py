@@ -25,16 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from envs.demonstrations.experts import EXPERTS
-from envs.engines.compiled import parity, rollouts
-from envs.engines.compiled.engine import CompiledEngine
-from envs.engines.factory import resolve
-from envs.engines.robosuite_engine import RobosuiteEngine
-from envs.engines.slot import ChunkResult, EnvSlot
-from envs.rollouts.runners import make_pool
-from envs.spec import EnvSpec
-from envs.tasks import ROBOSUITE_TASKS as TASKS
 from isd_core.support import files, seeds
+from isd_envs.demonstrations.experts import EXPERTS
+from isd_envs.engines.compiled import parity, rollouts
+from isd_envs.engines.compiled.engine import CompiledEngine
+from isd_envs.engines.factory import resolve
+from isd_envs.engines.robosuite_engine import RobosuiteEngine
+from isd_envs.engines.slot import ChunkResult, EnvSlot
+from isd_envs.rollouts.runners import make_pool
+from isd_envs.spec import EnvSpec
+from isd_envs.tasks import ROBOSUITE_TASKS as TASKS
 from scripts.support import command
 
 STEPS = {"lift": 80, "can": 80, "square": 80, "tool_hang": 30, "transport": 30}

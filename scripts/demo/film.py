@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 import isd_policy
-from envs.engines.engine import Observation
-from envs.gym_env import SimulatedTask
-from envs.rollouts import film
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
 from isd_core.training import checkpoint
+from isd_envs.engines.engine import Observation
+from isd_envs.gym_env import SimulatedTask
+from isd_envs.rollouts import film
 from isd_policy.environment import environment_of
 from scripts.demo.results import FILM, NO_FILM, STRIP
 from scripts.setup import preflight

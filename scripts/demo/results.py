@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envs.rollouts.statistics import mcnemar
 from isd_core.support.errors import InputError
 from isd_core.support.files import read_json
 from isd_core.support.machine import machine
 from isd_core.training import checkpoint
 from isd_core.training.loggers import LOG, read_log
+from isd_envs.rollouts.statistics import mcnemar
 from scripts.demo.stages import Ledger
 
 SETTINGS = "settings.json"

@@ -97,7 +97,7 @@ def stages(settings: Settings, folder: Path) -> list[Stage]:
             DEMONSTRATIONS,
             f"{settings.demonstrations} demonstrations",
             python(
-                "envs.demos",
+                "isd_envs.demos",
                 f"task={settings.task}",
                 f"episodes={settings.demonstrations}",
                 workers,

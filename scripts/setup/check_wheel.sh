@@ -25,7 +25,7 @@ from pathlib import Path
 
 venv = Path(sys.argv[1]).resolve()
 modules = 0
-for name in ("isd_core", "isd_policy", "isd_image", "envs"):
+for name in ("isd_core", "isd_policy", "isd_image", "isd_envs"):
     package = importlib.import_module(name)
     origin = Path(package.__file__).resolve()
     assert origin.is_relative_to(venv), f"{name} was imported from {origin}, not from the wheel"

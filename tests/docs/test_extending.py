@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import envs  # noqa: F401  the role of tasks
+import isd_envs  # noqa: F401  the role of tasks
 import isd_image.roles  # noqa: F401
 import isd_policy.roles  # noqa: F401
 from isd_core.support.registry import ROLES

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from envs.engines.robosuite_engine import RobosuiteEngine
+    from isd_envs.engines.robosuite_engine import RobosuiteEngine
 
 WITHOUT_SIMULATOR = (
     "test_statistics.py",
@@ -40,8 +40,8 @@ def pytest_ignore_collect(collection_path: object) -> bool | None:
 @pytest.fixture(scope="session")
 def lift() -> Iterator[RobosuiteEngine]:
     """robosuite's own Lift."""
-    from envs.engines.robosuite_engine import RobosuiteEngine
-    from envs.spec import EnvSpec
+    from isd_envs.engines.robosuite_engine import RobosuiteEngine
+    from isd_envs.spec import EnvSpec
 
     engine = RobosuiteEngine(EnvSpec(task="lift", engine="robosuite"))
     yield engine

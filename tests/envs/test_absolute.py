@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from envs import absolute, demos
-from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
+from isd_envs import absolute, demos
+from isd_envs.spec import EnvSpec
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from envs.action_modes import absolute_poses
-from envs.engines import simulator
-from envs.spec import EnvSpec
+from isd_envs.action_modes import absolute_poses
+from isd_envs.engines import simulator
+from isd_envs.spec import EnvSpec
 
 
 @pytest.mark.parametrize("task, frame, seed", [("lift", "base", 0), ("lift", "world", 1), ("transport", "base", 2)])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.compare import main
 from isd_core.support import files
+from isd_envs.compare import main
 
 
 def result(path: Path, outcomes: dict[str, list[bool]], starts: list[int]) -> Path:

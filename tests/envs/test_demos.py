@@ -7,16 +7,16 @@ import h5py
 import numpy as np
 import pytest
 
-from envs import demos
-from envs.demonstrations import demo_file
-from envs.demonstrations.experts import LiftExpert, expert_for
-from envs.engines import starts
-from envs.engines.robosuite_engine import RobosuiteEngine
-from envs.engines.slot import Demonstration, EnvSlot
-from envs.rollouts import jobs
-from envs.spec import EnvSpec
-from envs.tasks import TASKS
 from isd_core.support.errors import InputError
+from isd_envs import demos
+from isd_envs.demonstrations import demo_file
+from isd_envs.demonstrations.experts import LiftExpert, expert_for
+from isd_envs.engines import starts
+from isd_envs.engines.robosuite_engine import RobosuiteEngine
+from isd_envs.engines.slot import Demonstration, EnvSlot
+from isd_envs.rollouts import jobs
+from isd_envs.spec import EnvSpec
+from isd_envs.tasks import TASKS
 
 EPISODES = 2
 OPTIONS = {"noise": 0.05, "extra_steps": 3, "max_steps": 100, "valid_fraction": 0.5}

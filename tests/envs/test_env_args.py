@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from envs.env_args import FIXED, WITHOUT_EFFECT, spec_of_data, spec_of_robosuite
-from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
+from isd_envs.env_args import FIXED, WITHOUT_EFFECT, spec_of_data, spec_of_robosuite
+from isd_envs.spec import EnvSpec
 
 SCALES = [0.05, 0.05, 0.05, 0.5, 0.5, 0.5]
 

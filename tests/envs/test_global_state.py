@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs import demos
-from envs.engines.factory import make_engine
-from envs.isolation import kept_environment, kept_signal_handlers, no_warnings
-from envs.rollouts.rollout import Request, rollout
-from envs.spec import EnvSpec, spec_from_dict
+from isd_envs import demos
+from isd_envs.engines.factory import make_engine
+from isd_envs.isolation import kept_environment, kept_signal_handlers, no_warnings
+from isd_envs.rollouts.rollout import Request, rollout
+from isd_envs.spec import EnvSpec, spec_from_dict
 
 State = Callable[[], dict[str, Any]]
 
@@ -57,9 +57,9 @@ def test_the_first_import_of_the_simulators_leaves_the_environment_as_it_was() -
     program = (
         "import os, warnings, envs\n"
         "before = dict(os.environ), list(warnings.filters)\n"
-        "from envs.engines.simulator import robosuite\n"
+        "from isd_envs.engines.simulator import robosuite\n"
         "robosuite()\n"
-        "from envs.engines.pusht.engine import _world\n"
+        "from isd_envs.engines.pusht.engine import _world\n"
         "try: _world()\n"
         "except Exception as error: assert 'pusht' in str(error), error\n"
         "after = dict(os.environ), list(warnings.filters)\n"

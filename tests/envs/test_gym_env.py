@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs.engines.engine import SimulationError
-from envs.tasks import TASKS
 from isd_core.support.errors import InputError
+from isd_envs.engines.engine import SimulationError
+from isd_envs.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def environment() -> gymnasium.Env:
 
 
 def test_importing_the_package_imports_neither_a_simulator_nor_torch() -> None:
-    code = "import envs, sys; print(*[m for m in ('torch', 'robosuite', 'mujoco', 'numba') if m in sys.modules])"
+    code = "import isd_envs, sys; print(*[m for m in ('torch', 'robosuite', 'mujoco', 'numba') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
@@ -28,7 +28,7 @@ def test_importing_the_package_imports_neither_a_simulator_nor_torch() -> None:
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 def test_triton_is_loaded_before_a_mujoco_that_would_load_osmesa() -> None:
     """The other order ends the process: two LLVMs."""
-    code = "import envs, sys; print('triton' in sys.modules)"
+    code = "import isd_envs, sys; print('triton' in sys.modules)"
     environment = os.environ | {"MUJOCO_GL": "osmesa"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.split() == ["True"]
@@ -47,7 +47,7 @@ def test_gymnasiums_checker_passes(environment: gymnasium.Env) -> None:
 
 
 def test_making_and_resetting_prints_nothing() -> None:
-    code = "import envs, gymnasium; gymnasium.make('isd/Lift-v0', engine='robosuite').reset(seed=1)"
+    code = "import isd_envs, gymnasium; gymnasium.make('isd/Lift-v0', engine='robosuite').reset(seed=1)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
 

@@ -6,13 +6,13 @@ import h5py
 import numpy as np
 import pytest
 
-from envs import demos, pictures
-from envs.demonstrations.recordings import load_recording, start_of
-from envs.engines.factory import make_engine
-from envs.engines.slot import EnvSlot
-from envs.rollouts.rollout import Request, rollout
-from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
+from isd_envs import demos, pictures
+from isd_envs.demonstrations.recordings import load_recording, start_of
+from isd_envs.engines.factory import make_engine
+from isd_envs.engines.slot import EnvSlot
+from isd_envs.rollouts.rollout import Request, rollout
+from isd_envs.spec import EnvSpec
 
 pytestmark = pytest.mark.render
 

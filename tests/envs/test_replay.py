@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs import replay
-from envs.engines import render
-from envs.engines.compiled.engine import CompiledEngine
-from envs.engines.slot import EnvSlot
-from envs.rollouts import film
-from envs.rollouts.results import actions_path, load_results, save_actions
-from envs.rollouts.rollout import Episode
-from envs.spec import EnvSpec
 from isd_core.support import files
 from isd_core.support.errors import InputError
+from isd_envs import replay
+from isd_envs.engines import render
+from isd_envs.engines.compiled.engine import CompiledEngine
+from isd_envs.engines.slot import EnvSlot
+from isd_envs.rollouts import film
+from isd_envs.rollouts.results import actions_path, load_results, save_actions
+from isd_envs.rollouts.rollout import Episode
+from isd_envs.spec import EnvSpec
 
 SPEC = EnvSpec()
 
@@ -162,7 +162,7 @@ def test_a_renderer_that_does_not_work_names_the_package(monkeypatch: pytest.Mon
 def test_drawing_does_not_break_torchs_optimizers() -> None:
     pytest.importorskip("triton", reason="this build of torch has no triton")
     code = (
-        "import mujoco; from envs.engines.render import picture\n"
+        "import mujoco; from isd_envs.engines.render import picture\n"
         'xml = \'<mujoco><worldbody><camera name="a"/><geom size="1"/></worldbody></mujoco>\'\n'
         "model = mujoco.MjModel.from_xml_string(xml)\n"
         "try: picture(model, mujoco.MjData(model), 32, 32, 'a')\n"

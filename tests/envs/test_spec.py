@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
+from isd_envs.spec import EnvSpec
 
 
 def test_a_spec_survives_json() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from envs.spec import EnvSpec
 from isd_core.training import checkpoint
+from isd_envs.spec import EnvSpec
 from isd_policy.build import build_policy
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.normaliser import MinMax

@@ -10,7 +10,19 @@ import isd_policy
 from isd_core.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKED = ["hydra", "omegaconf", "h5py", "gymnasium", "mujoco", "robosuite", "envs", "tqdm", "einops", "wandb", "scipy"]
+BLOCKED = [
+    "hydra",
+    "omegaconf",
+    "h5py",
+    "gymnasium",
+    "mujoco",
+    "robosuite",
+    "isd_envs",
+    "tqdm",
+    "einops",
+    "wandb",
+    "scipy",
+]
 LOAD_AND_ACT = """
 import sys
 class Blocker:

@@ -9,7 +9,7 @@ from isd_core.support.cli import CONFIGS
 
 FOLDER = CONFIGS
 FILES = sorted(FOLDER.rglob("*.yaml"))
-PACKAGES = ("isd_core", "isd_policy", "isd_image", "envs", "scripts")
+PACKAGES = ("isd_core", "isd_policy", "isd_image", "isd_envs", "scripts")
 KEY = re.compile(r"^\s*[\w@/]+:(\s|$)")
 
 
@@ -51,7 +51,8 @@ def commands():
     for path, source in sources.items():
         for name in re.findall(r'^@command\("(\w+)"', source, re.MULTILINE):
             package = path.parts[len(root.parts)]
-            text = "\n".join(s for p, s in sources.items() if p.parts[len(root.parts)] in (package, "isd_core", "envs"))
+            rooms = (package, "isd_core", "isd_envs")
+            text = "\n".join(s for p, s in sources.items() if p.parts[len(root.parts)] in rooms)
             own = OmegaConf.to_container(OmegaConf.load(FOLDER / f"{name}.yaml"), resolve=False)
             yield pytest.param(text, [key for key in own if key != "defaults"], id=name)
 

@@ -17,7 +17,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PACKAGES = ("isd_core", "isd_policy", "isd_image", "envs")
+PACKAGES = ("isd_core", "isd_policy", "isd_image", "isd_envs")
 
 
 def direct_requirements():
@@ -150,12 +150,12 @@ def test_a_projects_own_configs_are_not_in_the_way(unpacked, tmp_path):
 
 def test_a_package_that_hides_our_envs_is_named(unpacked, tmp_path):
     foreign = tmp_path / "foreign"
-    (foreign / "envs").mkdir(parents=True)
-    (foreign / "envs" / "__init__.py").touch()
+    (foreign / "isd_envs").mkdir(parents=True)
+    (foreign / "isd_envs" / "__init__.py").touch()
     code = "import sys; sys.argv[1:] = ['--help']; from isd_image.training import main; main()"
     answer = outside(code, unpacked, tmp_path, foreign)
     assert answer.returncode == 2, answer.stderr
-    assert str(foreign / "envs") in answer.stderr
+    assert str(foreign / "isd_envs") in answer.stderr
 
 
 def test_the_core_imports_without_any_extra(unpacked, tmp_path):
@@ -168,7 +168,7 @@ class Absent:
         if name.partition(".")[0] in {extras!r}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
-import isd_policy.training, isd_core.training.trainer, isd_image, envs
+import isd_policy.training, isd_core.training.trainer, isd_image, isd_envs
 """
     answer = outside(code, unpacked, tmp_path)
     assert answer.returncode == 0, answer.stderr

@@ -94,7 +94,7 @@ def test_documented_commands_exist(line):
 
 # -- the environment that a command needs -----------------------------------------------------------------------------
 
-HOUSE = ("isd_core", "isd_policy", "isd_image", "envs")
+HOUSE = ("isd_core", "isd_policy", "isd_image", "isd_envs")
 DISTRIBUTIONS = packages_distributions()
 CHOSEN = {"data=digits": "image", "task=pusht": "pusht", "logger=wandb": "wandb", "runner=ray": "ray"}
 """Extras of what words choose, imported when it is built."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from envs.engines.pusht.spec import PushTSpec
-from envs.spec import EnvSpec, Spec
 from isd_core.training import checkpoint
+from isd_envs.engines.pusht.spec import PushTSpec
+from isd_envs.spec import EnvSpec, Spec
 from isd_policy.actions import POSE
 from isd_policy.build import KIND
 from isd_policy.policy import Policy

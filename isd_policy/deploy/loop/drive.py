@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from envs.rollouts.statistics import wilson
 from isd_core.support.progress import Progress
+from isd_envs.rollouts.statistics import wilson
 from isd_policy.deploy.loop.clock import MonotonicClock, VirtualClock
 from isd_policy.deploy.loop.guards import Guards
 from isd_policy.deploy.loop.inference import DelayedInference

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.gym_env import SimulatedTask
-from envs.spec import EnvSpec, Spec
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
+from isd_envs.gym_env import SimulatedTask
+from isd_envs.spec import EnvSpec, Spec
 from isd_policy.actions import POSE
 from isd_policy.deploy.loop.clock import Clock
 from isd_policy.deploy.loop.guards import Box, Guards

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 import isd_policy
-from envs.spec import EnvSpec
 from isd_core.support.cli import compose_config, resolved
 from isd_core.training import checkpoint
+from isd_envs.spec import EnvSpec
 from isd_policy.backend import PolicyBackend
 from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
 from isd_policy.deploy.bundle import card, folder

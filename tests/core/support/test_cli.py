@@ -322,9 +322,9 @@ def test_an_interruption_is_one_word_and_exit_code_130():
 
 
 def test_a_foreign_package_of_our_names_is_named(tmp_path, monkeypatch):
-    (tmp_path / "envs").mkdir()
-    (tmp_path / "envs" / "__init__.py").write_text("")
+    (tmp_path / "isd_envs").mkdir()
+    (tmp_path / "isd_envs" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "envs", raising=False)
-    with pytest.raises(InputError, match=f"`envs`.*{tmp_path}"):
+    monkeypatch.delitem(sys.modules, "isd_envs", raising=False)
+    with pytest.raises(InputError, match=f"`isd_envs`.*{tmp_path}"):
         cli.check_packages()

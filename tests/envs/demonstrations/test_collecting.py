@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import toy_environments as toys
 
-from envs.demonstrations.collecting import collect
-from envs.demonstrations.recordings import load_recording, start_of
-from envs.engines.factory import make_engine
-from envs.engines.gym.spec import GymSpec, spec_of_factory
 from isd_core.support.errors import InputError
+from isd_envs.demonstrations.collecting import collect
+from isd_envs.demonstrations.recordings import load_recording, start_of
+from isd_envs.engines.factory import make_engine
+from isd_envs.engines.gym.spec import GymSpec, spec_of_factory
 from isd_policy.data import read
 
 

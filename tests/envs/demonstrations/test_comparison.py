@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
-from envs.demonstrations import demo_file
-from envs.demonstrations.comparison import CannotCompareError, _picture_difference, differences
-from envs.engines.robosuite_engine import RobosuiteEngine
-from envs.engines.slot import EnvSlot
-from envs.spec import EnvSpec
+from isd_envs.demonstrations import demo_file
+from isd_envs.demonstrations.comparison import CannotCompareError, _picture_difference, differences
+from isd_envs.engines.robosuite_engine import RobosuiteEngine
+from isd_envs.engines.slot import EnvSlot
+from isd_envs.spec import EnvSpec
 
 Change = Callable[[h5py.Group], None]
 

@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 import pytest
 
-from envs.demonstrations import hdf5
-from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
 from isd_core.support.zarr_groups import is_group, open_group
+from isd_envs.demonstrations import hdf5
+from isd_envs.spec import EnvSpec
 
 Change = Callable[[h5py.File], None]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from envs.demonstrations.object_layouts import HAND, in_hand, product, translation_of
-from envs.tasks import ROBOSUITE_TASKS
+from isd_envs.demonstrations.object_layouts import HAND, in_hand, product, translation_of
+from isd_envs.tasks import ROBOSUITE_TASKS
 
 STEPS = 40
 FIRST = np.array([0, 25])

@@ -1,4 +1,4 @@
-"""Replays of demonstrations: `python -m envs.replay data=FILE`."""
+"""Replays of demonstrations: `python -m isd_envs.replay data=FILE`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
-from envs import demos, replay
-from envs.demonstrations.recordings import load_recording, start_of
-from envs.engines.factory import make_engine
-from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
+from isd_envs import demos, replay
+from isd_envs.demonstrations.recordings import load_recording, start_of
+from isd_envs.engines.factory import make_engine
+from isd_envs.spec import EnvSpec
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from envs.engines.engine import NON_FINITE
-from envs.engines.robosuite_engine import RobosuiteEngine
 from isd_core.support.errors import InputError
+from isd_envs.engines.engine import NON_FINITE
+from isd_envs.engines.robosuite_engine import RobosuiteEngine
 
 
 def actions(n: int, seed: int = 0) -> np.ndarray:

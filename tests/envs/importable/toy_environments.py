@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-import envs  # noqa: F401 (declares the role)
+import isd_envs  # noqa: F401 (declares the role)
 from isd_core.support.registry import register
 
 LIMIT = 30

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import toy_environments as toys
 
-from envs.engines.gym.spec import GymSpec, spec_of_factory
-from envs.rollouts.rollout import Request, Rollout, rollout
 from isd_core.support.errors import InputError
+from isd_envs.engines.gym.spec import GymSpec, spec_of_factory
+from isd_envs.rollouts.rollout import Request, Rollout, rollout
 
 
 def act(requests: list[Request]) -> np.ndarray:
@@ -108,9 +108,9 @@ def test_an_error_of_the_users_environment_is_shown() -> None:
 PROGRAM = """
 import gymnasium, numpy as np, sys
 sys.path.append("HERE")
-import envs
-from envs.engines.gym.spec import GymSpec
-from envs.rollouts.rollout import rollout
+import isd_envs
+from isd_envs.engines.gym.spec import GymSpec
+from isd_envs.rollouts.rollout import rollout
 from isd_core.support.registry import register
 from toy_environments import Reach
 

@@ -9,10 +9,10 @@ import threading
 import numpy as np
 import pytest
 
-from envs.rollouts.process_pool import ProcessPool
-from envs.rollouts.rollout import Request, Rollout, rollout
-from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
+from isd_envs.rollouts.process_pool import ProcessPool
+from isd_envs.rollouts.rollout import Request, Rollout, rollout
+from isd_envs.spec import EnvSpec
 
 SPEC = EnvSpec(engine="robosuite")
 
@@ -45,7 +45,7 @@ def test_an_input_error_in_a_worker_stays_an_input_error() -> None:
 
 
 def test_a_worker_that_cannot_start_ends_the_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envs.rollouts.process_pool.sys.executable", "/bin/false")
+    monkeypatch.setattr("isd_envs.rollouts.process_pool.sys.executable", "/bin/false")
     pool = ProcessPool(SPEC, slots=1, workers=1)
     with pytest.raises(RuntimeError, match="lost its worker 3 times; the last time a simulation process died"):
         rollout(SPEC, [1], act, obs_horizon=2, max_steps=8, pool=pool)

@@ -12,10 +12,10 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="the ray extra is not installed")
 
-from envs.rollouts.rollout import Request, rollout  # noqa: E402
-from envs.rollouts.runners import make_pool  # noqa: E402
-from envs.spec import EnvSpec  # noqa: E402
 from isd_core.support.errors import InputError  # noqa: E402
+from isd_envs.rollouts.rollout import Request, rollout  # noqa: E402
+from isd_envs.rollouts.runners import make_pool  # noqa: E402
+from isd_envs.spec import EnvSpec  # noqa: E402
 
 SPEC = EnvSpec()
 STARTS = [1, 2, 3, 4]

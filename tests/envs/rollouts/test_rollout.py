@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.engines.engine import Chunk
-from envs.engines.slot import EnvSlot
-from envs.rollouts import rollout as module
-from envs.rollouts.pool import Lost
-from envs.rollouts.rollout import Request, Rollout, rollout
-from envs.rollouts.thread_pool import ThreadPool
-from envs.spec import EnvSpec
+from isd_envs.engines.engine import Chunk
+from isd_envs.engines.slot import EnvSlot
+from isd_envs.rollouts import rollout as module
+from isd_envs.rollouts.pool import Lost
+from isd_envs.rollouts.rollout import Request, Rollout, rollout
+from isd_envs.rollouts.thread_pool import ThreadPool
+from isd_envs.spec import EnvSpec
 
 SPEC = EnvSpec()
 
@@ -49,7 +49,7 @@ class Counter:
 
 @pytest.fixture(autouse=True)
 def _toy_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envs.engines.slot.make_engine", lambda spec: Counter())
+    monkeypatch.setattr("isd_envs.engines.slot.make_engine", lambda spec: Counter())
 
 
 def step_of_one(requests: list[Request]) -> np.ndarray:

@@ -1,6 +1,6 @@
 import pytest
 
-from envs.rollouts.statistics import mcnemar, success_over_time, wilson
+from isd_envs.rollouts.statistics import mcnemar, success_over_time, wilson
 
 
 def test_wilson_equals_the_published_interval_of_97_in_100() -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from envs.engines.pusht.observations import KEYPOINTS
 from isd_core.support.errors import InputError
 from isd_core.support.zarr_groups import open_group
+from isd_envs.engines.pusht.observations import KEYPOINTS
 from isd_policy.data import read
 from isd_policy.data.convert import convert
 from isd_policy.data.description import describe

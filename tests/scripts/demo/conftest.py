@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from envs.rollouts.statistics import wilson
+from isd_envs.rollouts.statistics import wilson
 from scripts.demo.run import Settings
 from scripts.demo.stages import Ledger
 

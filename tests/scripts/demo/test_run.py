@@ -13,7 +13,7 @@ from scripts.demo import run as demo
 from scripts.demo.run import Settings, claim, clear, stages
 
 CONFIG_OF = {
-    "envs.demos": "env_demos",
+    "isd_envs.demos": "env_demos",
     "isd_policy.train": "policy_train",
     "isd_policy.evaluate": "policy_evaluate",
     "isd_policy.run": "policy_run",

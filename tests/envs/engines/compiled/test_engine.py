@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from envs.demonstrations.experts import EXPERTS
-from envs.engines import factory
-from envs.engines.compiled import parity
-from envs.engines.compiled.arms import UnsupportedError
-from envs.engines.compiled.engine import CompiledEngine
-from envs.engines.engine import NON_FINITE, UNSTABLE, Observation
-from envs.engines.slot import EnvSlot
-from envs.spec import EnvSpec
 from isd_core.support.errors import InputError
+from isd_envs.demonstrations.experts import EXPERTS
+from isd_envs.engines import factory
+from isd_envs.engines.compiled import parity
+from isd_envs.engines.compiled.arms import UnsupportedError
+from isd_envs.engines.compiled.engine import CompiledEngine
+from isd_envs.engines.engine import NON_FINITE, UNSTABLE, Observation
+from isd_envs.engines.slot import EnvSlot
+from isd_envs.spec import EnvSpec
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_the_expert_succeeds(task: str) -> None:
 def test_the_model_of_a_demonstration_holds_its_cube(lift: CompiledEngine) -> None:
     import mujoco
 
-    from envs.engines import starts
+    from isd_envs.engines import starts
 
     lift.reset(4)
     size = starts.cube_size(lift.model)
@@ -192,7 +192,7 @@ def test_the_self_check_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_version_of_mujoco_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from envs.engines import simulator
+    from isd_envs.engines import simulator
 
     monkeypatch.setattr(simulator, "version", lambda name: {"robosuite": "1.5.2", "mujoco": "4.0.0"}[name])
     with pytest.raises(InputError, match=r"mujoco 4\.0\.0 is installed"):

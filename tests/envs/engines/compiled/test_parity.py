@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.engines.compiled import parity
-from envs.engines.compiled.engine import CompiledEngine
-from envs.engines.compiled.parity import compare, random_actions
-from envs.engines.robosuite_engine import RobosuiteEngine
-from envs.spec import EnvSpec
-from envs.tasks import ROBOSUITE_TASKS
+from isd_envs.engines.compiled import parity
+from isd_envs.engines.compiled.engine import CompiledEngine
+from isd_envs.engines.compiled.parity import compare, random_actions
+from isd_envs.engines.robosuite_engine import RobosuiteEngine
+from isd_envs.spec import EnvSpec
+from isd_envs.tasks import ROBOSUITE_TASKS
 
 STEPS = {"lift": 50, "can": 50, "square": 50, "tool_hang": 10, "transport": 20}
 TOLERANCE = parity.TOLERANCE["exact"]

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import toy_environments as toys
 
-from envs.engines.engine import NON_FINITE
-from envs.engines.gym.engine import NOT_FINITE, GymEngine
-from envs.engines.gym.spec import GymSpec, spec_of_factory
-from envs.engines.gym.success import SuccessRule
-from envs.engines.slot import EnvSlot
-from envs.gym_env import SimulatedTask
 from isd_core.support.errors import InputError
+from isd_envs.engines.engine import NON_FINITE
+from isd_envs.engines.gym.engine import NOT_FINITE, GymEngine
+from isd_envs.engines.gym.spec import GymSpec, spec_of_factory
+from isd_envs.engines.gym.success import SuccessRule
+from isd_envs.engines.slot import EnvSlot
+from isd_envs.gym_env import SimulatedTask
 
 
 @pytest.fixture

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import toy_environments as toys
 
-from envs.engines.gym.making import import_package
-from envs.engines.gym.spec import GymSpec, spec_of_factory
-from envs.engines.gym.success import SuccessRule
-from envs.env_args import spec_of_data
-from envs.spec import check_fits, observation_shapes, spec_from_dict
-from envs.task_configs import registered_tasks, settings_of_data, spec_of_task, task_config
 from isd_core.presets import config_from
 from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import register
+from isd_envs.engines.gym.making import import_package
+from isd_envs.engines.gym.spec import GymSpec, spec_of_factory
+from isd_envs.engines.gym.success import SuccessRule
+from isd_envs.env_args import spec_of_data
+from isd_envs.spec import check_fits, observation_shapes, spec_from_dict
+from isd_envs.task_configs import registered_tasks, settings_of_data, spec_of_task, task_config
 
 
 def test_the_definition_comes_from_the_spaces() -> None:
@@ -239,7 +239,7 @@ def test_the_yaml_of_the_group_has_the_fields_of_the_spec() -> None:
 
 
 def test_vectors_of_one_number_and_matrices_are_flattened() -> None:
-    from envs.engines.gym.spaces import observed
+    from isd_envs.engines.gym.spaces import observed
 
     space = gymnasium.spaces.Dict(
         {

@@ -4,14 +4,14 @@ import gymnasium
 import numpy as np
 import pytest
 
-import envs  # noqa: F401  (registers the environments)
-from envs.engines.pusht.observations import KEYPOINTS, observe
-from envs.engines.pusht.spec import PushTSpec
+import isd_envs  # noqa: F401  (registers the environments)
 from isd_core.support.errors import InputError
+from isd_envs.engines.pusht.observations import KEYPOINTS, observe
+from isd_envs.engines.pusht.spec import PushTSpec
 
 pytest.importorskip("gym_pusht", reason="the pusht extra is not installed")
 
-from envs.engines.pusht.engine import PushTEngine
+from isd_envs.engines.pusht.engine import PushTEngine
 
 
 @pytest.fixture(scope="module")

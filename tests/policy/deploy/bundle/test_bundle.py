@@ -127,7 +127,7 @@ def test_a_bundle_of_a_bundle_is_an_input_error(make_bundle, capsys, tmp_path):
 
 
 def test_units_are_known_for_every_observation_of_the_environments():
-    from envs.tasks import TASKS
+    from isd_envs.tasks import TASKS
 
     keys = {key for task in TASKS.values() for key in task.observation_sizes}
     plain = {key.partition("_")[2] if key.startswith("robot") else key for key in keys}

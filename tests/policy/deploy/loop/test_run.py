@@ -179,8 +179,8 @@ def test_settings_out_of_range(word, run, capsys):
 
 
 def test_guards_follow_the_goal_of_the_actions():
-    from envs.engines.pusht.spec import PushTSpec
-    from envs.spec import EnvSpec
+    from isd_envs.engines.pusht.spec import PushTSpec
+    from isd_envs.spec import EnvSpec
 
     delta = guards_of(EnvSpec("lift"), workspace=[[-0.2, -0.2, 0.8], [0.2, 0.2, 1.2]])
     np.testing.assert_array_equal(delta.hold(np.arange(7.0)), [0, 0, 0, 0, 0, 0, 6])
