@@ -6,7 +6,6 @@ output any more.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import select
@@ -83,7 +82,6 @@ def run(function: Main, config_name: str, arguments: Sequence[str], positional: 
 
 
 def _run(function: Main, config_name: str, arguments: Sequence[str], positional: str | None) -> int:
-    check_packages()
     flags, words, folders = _sorted(arguments)
     if positional is not None:
         words = [_named(word, config_name, positional) for word in words]
@@ -135,18 +133,6 @@ def _unread(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def check_packages() -> None:
-    """Raises `InputError` when another top-level `isd_envs` hides ours."""
-    spec = importlib.util.find_spec("isd_envs")
-    places = [Path(place).resolve() for place in (spec.submodule_search_locations or [])] if spec else []
-    if ROOT / "isd_envs" not in places:
-        found = ", ".join(map(str, places)) or "nothing"
-        raise InputError(
-            f"The package `isd_envs` of this project lies in {ROOT / 'envs'}, but Python finds {found} under that name "
-            "first. Run the command from another folder, or rename or uninstall the other package."
-        )
 
 
 # -- configs ----------------------------------------------------------------------------------------------------------

@@ -46,7 +46,6 @@ def configs(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     monkeypatch.setattr(cli, "CONFIGS", tmp_path / "configs")
-    monkeypatch.setattr(cli, "check_packages", lambda: None)
     return tmp_path / "configs"
 
 
@@ -280,7 +279,6 @@ def test_a_command_may_return_its_exit_code(program):
 PRINTING = """
 import sys
 from isd_core.support import cli
-cli.check_packages = lambda: None
 def main(cfg):
     for i in range(100_000):
         print(i)
@@ -319,12 +317,3 @@ def test_an_interruption_is_one_word_and_exit_code_130():
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == "interrupted\n"
     assert process.returncode == 130
-
-
-def test_a_foreign_package_of_our_names_is_named(tmp_path, monkeypatch):
-    (tmp_path / "isd_envs").mkdir()
-    (tmp_path / "isd_envs" / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "isd_envs", raising=False)
-    with pytest.raises(InputError, match=f"`isd_envs`.*{tmp_path}"):
-        cli.check_packages()
