@@ -94,6 +94,7 @@ class Run:
 
 def train_from(config: dict[str, Any]) -> Trainer:
     """Trains as a resolved config of image_train says."""
+    training.check_objective(config, KIND)
     sampler: Sampler = build("sampler", config["sampler"])
     grids = None if config["grids"] is None else Grids(config, sampler)
     data = build("source", config["data"]["source"], where="data.source").split("train")
