@@ -9,6 +9,7 @@ from typing import Any
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Size
 from isd_core.support.registry import structured
+from isd_policy.validation import check_whole
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Horizons:
     execution: Size = 8
 
     def __post_init__(self) -> None:
+        check_whole(vars(self), "observation", "prediction", "execution")
         if self.observation - 1 + self.execution > self.prediction:
             raise InputError(
                 f"horizons.execution={self.execution} reaches beyond the prediction: with {self.observation} "

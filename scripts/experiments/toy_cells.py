@@ -156,7 +156,7 @@ def trainer_of(cell: ToyCell, setup: Setup, steps: int, out: Path) -> Trainer:
         device="cpu",
         optimizer=AdamW(lr=cell.lr),
         warmup=0,
-        clip_norm=math.inf if cell.clip is None else cell.clip,
+        clip_norm=cell.clip,
         max_skipped=1,
     )
     model, run_dir = FreshDraws(setup.net, DATA[cell.data]), out / "runs" / cell.name
