@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from isd_core.support.cli import CONFIGS, compose_config, resolved
+from isd_core.support.cli import CONFIGS, compose_config, resolved, root_fields
 from isd_core.support.errors import InputError
 from isd_core.support.groups import Groups
 
@@ -94,8 +94,3 @@ def own_fields(group: str, name: str) -> list[str]:
     assert isinstance(values, dict)
     references = {key for key, value in values.items() if isinstance(value, str) and value.startswith("${")}
     return [str(key) for key in values if key not in {"type", "defaults", *references}]
-
-
-def root_fields(root: str) -> set[str]:
-    """The fields of a command's own file, which go before groups of their names."""
-    return {str(key) for key in OmegaConf.load(CONFIGS / f"{root}.yaml")} - {"defaults"}

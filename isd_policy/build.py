@@ -22,7 +22,7 @@ from isd_policy import networks, objectives
 from isd_policy.actions import ActionRepresentation
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.encoder import ObservationEncoder
-from isd_policy.horizons import Horizons
+from isd_policy.horizons import horizons_of
 from isd_policy.normaliser import MinMax
 from isd_policy.observations import ObservationSchema
 from isd_policy.policy import Normaliser, Policy
@@ -68,7 +68,7 @@ def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
         network,
         normaliser,
         build("sampler", config["sampler"]),
-        Horizons(**config["horizons"]),
+        horizons_of(config),
         schema_of(config),
         encoder,
         actions_of(config),

@@ -123,7 +123,7 @@ def _named(word: str, config_name: str, positional: str) -> str:
     """A word that stands alone as the override of the positional field: one without `=`, or the name of a file."""
     key = word.partition("=")[0]
     alone = "=" not in word and (not word.startswith("~") or "/" in word)
-    if alone or (key.split(".")[0] not in _root_fields(config_name) and Path(word).exists()):
+    if alone or (key.split(".")[0] not in root_fields(config_name) and Path(word).exists()):
         return f"{positional}={word}"
     return word
 
@@ -170,7 +170,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 def _composed(config_name: str, overrides: Sequence[str], groups: Groups) -> tuple[DictConfig, Choices]:
     """The config, in which values may be left out, and the choices of its groups."""
-    own, given = _root_fields(config_name), [Override.of(word) for word in overrides]
+    own, given = root_fields(config_name), [Override.of(word) for word in overrides]
     chosen = {o.target: o for o in given if o.key not in own and groups.chosen_by(o)}
     if any(o.sign.startswith("+") or o.text == "null" for o in given):
         _check_against(_compose(config_name, [], groups)[1], own, given, chosen.values())
@@ -224,7 +224,7 @@ def _explain(config_name: str, message: str, groups: Groups) -> str:
     return f"The configs do not fit together: {message}"
 
 
-def _root_fields(config_name: str) -> set[str]:
+def root_fields(config_name: str) -> set[str]:
     """The fields of a command's own file, which go before groups of their names."""
     return {str(key) for key in OmegaConf.load(CONFIGS / f"{config_name}.yaml")} - {"defaults"}
 

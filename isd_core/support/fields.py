@@ -88,7 +88,7 @@ def checked(value: Any, hint: Any, where: str) -> Any:
     try:
         return _as(value, hint, where)
     except ValueError:
-        raise InputError(f"{where}={_shown(value)}: expected {describe(hint)}.") from None
+        raise InputError(f"{where}={shown(value)}: expected {describe(hint)}.") from None
 
 
 def describe(hint: Any) -> str:
@@ -171,9 +171,10 @@ def _scalar(value: Any, hint: Any) -> Any:
     raise ValueError
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any, most: int = 80) -> str:
+    """A value in one line of a message, cut after `most` characters."""
     text = " ".join(str(value).split())
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def check_parts(config: Any, wanted: Mapping[str, Any], source: str) -> None:

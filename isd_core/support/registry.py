@@ -218,10 +218,13 @@ def default_config(member: Member, slots: Collection[str] = ()) -> dict[str, Any
 
 def _build(asked: Role, config: Any, where: str, given: Mapping[str, Any], depth: int) -> Any:
     if not isinstance(config, Mapping):
-        raise InputError(f"{where}: expected a {asked.name} ({TYPE}: NAME and its fields), found {_shown(config)}.")
-    if "_target_" in config:
         raise InputError(
-            f"{where} names the Python object `{_shown(config['_target_'])}`. What a config names is looked up among "
+            f"{where}: expected a {asked.name} ({TYPE}: NAME and its fields), found {fields.shown(config, 60)}."
+        )
+    if "_target_" in config:
+        target = fields.shown(config["_target_"], 60)
+        raise InputError(
+            f"{where} names the Python object `{target}`. What a config names is looked up among "
             f"the registered members and never imported: expected {TYPE}: one of {', '.join(asked.names())}. "
             "Files of version 0.1 are read by version 0.1."
         )
@@ -247,7 +250,7 @@ def _construct(
     if depth > DEEPEST:
         raise InputError(f"{where}: the config is nested more than {DEEPEST} deep.")
     if not isinstance(config, Mapping):
-        raise InputError(f"{where}: expected fields by name, found {_shown(config)}.")
+        raise InputError(f"{where}: expected fields by name, found {fields.shown(config, 60)}.")
     parameters = _parameters(constructor)
     settable = [key for key in parameters if key not in reserved and key not in given]
     if unknown := sorted(str(key) for key in config if key not in settable):
@@ -320,8 +323,3 @@ def _plain(value: Any) -> Any:
         inner = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {TYPE: name_of(type(value)), **inner}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _shown(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
