@@ -204,7 +204,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     settings = Settings.quick(given.seed) if given.quick else Settings(seed=given.seed)
     folder = given.dir or Path("runs/demo-quick" if given.quick else "runs/demo")
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         run(settings, folder, given.fresh)
     except InputError as error:
@@ -220,4 +219,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)  # here, not in main(): a call leaves the process's handlers alone
     sys.exit(main())
