@@ -19,6 +19,8 @@ from isd_envs.engines.slot import Demonstration
 
 SETTINGS = "generation"
 """Attribute of `data` that holds the generation's settings as JSON."""
+EXPERT_ACTIONS = "actions_expert"
+"""Beside `actions`, which were executed with the noise: what the scripted expert meant."""
 
 
 class Parts:
@@ -50,6 +52,7 @@ class Parts:
             rewards=demonstration.rewards,
             model_xml=demonstration.model_xml,
             start=json.dumps(demonstration.start),
+            **({} if demonstration.intended is None else {"intended": demonstration.intended}),
         )
         os.replace(temporary, path)
 
@@ -81,6 +84,7 @@ def _read_part(path: Path) -> Demonstration:
             rewards=part["rewards"],
             model_xml=str(part["model_xml"]),
             start=json.loads(str(part["start"])),
+            intended=part.get("intended"),
         )
 
 
@@ -123,6 +127,8 @@ def _write_demonstration(group: h5py.Group, demonstration: Demonstration) -> Non
     if demonstration.states.size:
         group.create_dataset("states", data=demonstration.states[:-1])
     group.create_dataset("actions", data=demonstration.actions)
+    if demonstration.intended is not None:
+        group.create_dataset(EXPERT_ACTIONS, data=demonstration.intended)
     group.create_dataset("rewards", data=demonstration.rewards)
     group.create_dataset("dones", data=dones)
     for key, values in demonstration.observations.items():

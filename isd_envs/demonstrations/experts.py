@@ -27,11 +27,16 @@ class Expert(ABC):
         self.phase = 0
         self.waited = 0
 
-    def act(self, observation: Observation) -> np.ndarray:
-        """The action [7] in [-1, 1] for one observation."""
-        action = self.decide(observation)
+    def act(self, observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+        """The action to execute and the one that the expert means, [7] in [-1, 1] each.
+
+        The second is the label of DART (arXiv 1703.09327): noise leads the recording off the expert's own states, and
+        what is learned there is the correction and not the noise.
+        """
+        intended = self.decide(observation)
+        action = intended.copy()
         action[:6] += self.rng.normal(0.0, self.noise, 6)
-        return np.clip(action, -1.0, 1.0)
+        return np.clip(action, -1.0, 1.0), np.clip(intended, -1.0, 1.0)
 
     @abstractmethod
     def decide(self, observation: Observation) -> np.ndarray:

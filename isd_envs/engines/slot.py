@@ -37,6 +37,7 @@ class ChunkResult:
 class Demonstration:
     """One expert episode of T steps. observations: key -> [T + 1, ...]; states [T + 1, 1 + nq + nv]; actions [T, Da].
 
+    intended: what the expert meant in the place of the actions, which carry noise, [T, Da]; None where they carry none.
     Where the start is all that is needed to repeat it, states are [T + 1, 0] and model_xml is empty.
     """
 
@@ -48,6 +49,7 @@ class Demonstration:
     rewards: np.ndarray
     model_xml: str
     start: dict[str, Any]
+    intended: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -141,14 +143,16 @@ class EnvSlot:
         expert = expert_for(self.spec.task)(noise, seeds.numpy_rng(seed, "demonstration noise", index))
         observations, states = [observation], [engine.state()]
         actions: list[np.ndarray] = []
+        intended: list[np.ndarray] = []
         rewards: list[float] = []
         remaining = max_steps
         while remaining > 0:
-            actions.append(expert.act(observations[-1]))
-            chunk = engine.run(actions[-1][None], until_success=False)
+            action, meant = expert.act(observations[-1])
+            chunk = engine.run(action[None], until_success=False)
             if chunk.fault is not None:
-                actions.pop()
                 break
+            actions.append(action)
+            intended.append(meant)
             observations.append({key: values[0] for key, values in chunk.observations.items()})
             states.append(engine.state())
             first = bool(chunk.success[0]) and not any(rewards)
@@ -163,6 +167,7 @@ class EnvSlot:
             rewards=np.array(rewards),
             model_xml=engine.model_xml(),
             start=start,
+            intended=np.array(intended).reshape(len(rewards), -1),
         )
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from isd_core.support.errors import InputError
 from isd_envs import demos
 from isd_envs.demonstrations import demo_file
+from isd_envs.demonstrations.demo_file import EXPERT_ACTIONS
 from isd_envs.demonstrations.experts import LiftExpert, expert_for
 from isd_envs.engines import starts
 from isd_envs.engines.robosuite_engine import RobosuiteEngine
@@ -75,6 +76,22 @@ def test_the_layout_is_robomimics(made: Path) -> None:
             assert np.array_equal(demo["obs/object"][1:], demo["next_obs/object"][:-1])
             assert demo["rewards"][-1] == 1.0
             assert demo.attrs["model_file"].startswith("<mujoco")
+
+
+def test_the_experts_own_actions_stand_beside_the_executed_ones(made: Path) -> None:
+    with h5py.File(made) as file:
+        keys = ("actions", EXPERT_ACTIONS)
+        executed, meant = (np.concatenate([demo[key] for demo in file["data"].values()]) for key in keys)
+    inside = np.abs(executed[:, :6]).max(axis=1) < 1  # neither was clipped
+    noise = (executed - meant)[inside]
+    assert np.all(noise[:, 6] == 0)
+    assert 0.5 * OPTIONS["noise"] < noise[:, :6].std() < 1.5 * OPTIONS["noise"]
+
+
+def test_without_noise_the_expert_does_what_it_means() -> None:
+    observation = {"object": np.full(10, 0.1), "robot0_eef_pos": np.zeros(3)}
+    executed, meant = LiftExpert(0.0, np.random.default_rng(0)).act(observation)
+    assert np.array_equal(executed, meant)
 
 
 def test_the_masks_split_the_demonstrations(made: Path) -> None:
@@ -157,7 +174,7 @@ def test_noise_and_seed_decide_the_experts_actions() -> None:
     observation = {"object": np.zeros(10), "robot0_eef_pos": np.full(3, 0.5)}
 
     def first(noise: float, seed: int) -> np.ndarray:
-        return LiftExpert(noise, np.random.default_rng(seed)).act(observation)
+        return LiftExpert(noise, np.random.default_rng(seed)).act(observation)[0]
 
     assert np.array_equal(first(0.05, 1), first(0.05, 1))
     assert not np.array_equal(first(0.05, 1), first(0.05, 2))
