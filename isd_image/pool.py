@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ import torch
 
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
+from isd_core.support.processes import end_with_parent
 
 T = TypeVar("T")
 Worker = Callable[[int], T]
@@ -20,24 +20,16 @@ Worker = Callable[[int], T]
 _worker: Worker[Any] | None = None
 
 
-def _start(make: Callable[[str], Worker[Any]], device: str, counter: Any) -> None:
+def _start(make: Callable[[str], Worker[Any]], device: str, counter: Any, parent: int) -> None:
     global _worker
+    end_with_parent(parent)  # a killed parent leaves no workers behind
     with counter.get_lock():
         rank = counter.value
         counter.value += 1
     if device in ("auto", "cuda") and pick_device(device).type == "cuda":
         device = f"cuda:{rank % torch.cuda.device_count()}"
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = make(device)
-
-
-def _end_with_parent() -> None:
-    """A killed parent leaves no workers behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(task: int) -> Any:
@@ -60,5 +52,6 @@ def ordered(make: Callable[[str], Worker[T]], tasks: Sequence[int], processes: i
         return
     context = multiprocessing.get_context("spawn")
     counter = context.Value("i", 0)
-    with ProcessPoolExecutor(min(processes, len(tasks)), context, _start, (make, device, counter)) as pool:
+    arguments = make, device, counter, os.getpid()
+    with ProcessPoolExecutor(min(processes, len(tasks)), context, _start, arguments) as pool:
         yield from pool.map(_work, tasks)

@@ -14,7 +14,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.history import ObservationHistory
 from isd_core.training.checkpoint import Checkpoint
 from isd_policy.horizons import Horizons
-from isd_policy.normaliser import CONSTANT_RANGE
+from isd_policy.normaliser import CONSTANT_RANGE, FARTHEST
 from isd_policy.observations import ObservationSchema
 
 INITIAL_NOISE = ("gaussian", "zeros")
@@ -147,8 +147,8 @@ def check_finite(actions: np.ndarray) -> np.ndarray:
     """`actions` themselves; `FloatingPointError` unless all of them are finite."""
     if not np.isfinite(actions).all():
         raise FloatingPointError(
-            "the policy's actions are not finite: an observation is too far from the training data, or the weights are "
-            "damaged"
+            "the policy's actions are not finite: an observation is too far from the training data "
+            f"({FARTHEST:g} half ranges or more), or the weights are damaged"
         )
     return actions
 

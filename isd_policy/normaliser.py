@@ -9,6 +9,9 @@ from isd_core.support.errors import InputError
 
 CONSTANT_RANGE = 1e-4
 """Below this range a dimension counts as constant: it is centred and not stretched. Of actions it is left out."""
+FARTHEST = 1e6
+"""Half ranges of the training data beyond which a number is no observation: what the arithmetic makes of it depends on
+who computes (torch overflows where ONNX Runtime does not), so nobody answers it."""
 
 
 class MinMax(nn.Module):

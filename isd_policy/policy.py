@@ -18,7 +18,7 @@ from isd_policy.actions import ActionRepresentation, Plain
 from isd_policy.backend import Inputs, PolicyBackend, check_initial_noise
 from isd_policy.encoder import ObservationEncoder
 from isd_policy.horizons import Horizons
-from isd_policy.normaliser import ActionScale, MinMax
+from isd_policy.normaliser import FARTHEST, ActionScale, MinMax
 from isd_policy.observations import ObservationSchema
 
 
@@ -105,8 +105,12 @@ class Policy(Trainable, PolicyBackend):
 
     def condition(self, obs: Mapping[str, Tensor], rng: Generator | None = None) -> Cond:
         """Observations key -> [B, To, ...] in the data's units -> {"obs": [B, C]}."""
-        state = self.normaliser.observation(self.schema.join(obs))
+        state = self._state(obs)
         return {"obs": self.encoder(state, {key: obs[key] for key in self.schema.pictures}, rng)}
+
+    def _state(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """The numbers of observations, normalised and joined, [B, To, Do]."""
+        return self.normaliser.observation(self.schema.join(obs))
 
     @torch.no_grad()
     def plan(self, obs: Mapping[str, Tensor], noise: Tensor, nfe: int, sampler: Sampler | None = None) -> Tensor:
@@ -114,10 +118,14 @@ class Policy(Trainable, PolicyBackend):
 
         obs: key -> [B, To, ...]; noise: [B, T, Da] standard normal, or zeros for the most likely start; nfe: network
         calls, at least 1 (`InputError`); sampler: in the place of the policy's own. A row depends on its own
-        observation and noise.
+        observation and noise. It is NaN where a number of its observation is NaN or beyond `FARTHEST`.
         """
         chunk = (sampler or self.sampler)(self.net, noise, nfe, self.condition(obs))
-        return self.robot_actions(chunk[:, self.horizons.ahead])
+        actions = self.robot_actions(chunk[:, self.horizons.ahead])
+        if not self.schema.state_size:
+            return actions
+        known = (self._state(obs).abs() <= FARTHEST).flatten(1).all(dim=1)  # not so for NaN
+        return torch.where(known[:, None, None], actions, torch.nan)
 
     def robot_actions(self, chunk: Tensor) -> Tensor:
         """[..., the network's Da] normalised -> [..., robot's Da] in the robot's units, in the training data's range.

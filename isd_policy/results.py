@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +77,11 @@ def success_rate(result: Rollout) -> dict[str, float]:
     return {"successes": result.successes, "episodes": len(result), "rate": rate, "low": low, "high": high}
 
 
+def faults(result: Rollout) -> dict[str, int]:
+    """How many episodes a fault ended, by what it was: actions that are not finite, a simulation that diverged."""
+    return dict(Counter(episode.fault for episode in result if episode.fault is not None))
+
+
 def graded_score(result: Rollout) -> dict[str, float]:
     """The mean over episodes of each one's best score, and its standard error."""
     mean, error = mean_and_error([episode.score for episode in result])
@@ -90,6 +96,7 @@ def summary(result: Rollout, act: BatchedPolicy, max_steps: int) -> dict[str, An
             "mean": float(np.mean([episode.steps for episode in result])),
             "mean_of_successes": float(np.mean(succeeded)) if succeeded else None,
         },
+        "faults": faults(result),
         "success_over_time": success_over_time(succeeded, len(result), max_steps),
         "policy_seconds": result.policy_seconds,
         "simulator_seconds": result.simulator_seconds,
@@ -148,6 +155,7 @@ def sentence(simulation: Simulation, content: Mapping[str, Any]) -> str:
         clauses.append(
             f"{nfe} NFE: {graded}{rate['successes']} of {rate['episodes']} starts succeed (Wilson 95 %: "
             f"{100 * rate['low']:.1f}-{100 * rate['high']:.1f}), {run['episode_length']['mean']:.0f} steps an episode"
+            + "".join(f", {count} ended by a fault ({what})" for what, count in run["faults"].items())
         )
     policy = sum(run["policy_seconds"] for run in content["results"].values())
     return (

@@ -10,16 +10,19 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from isd_core.sampling import with_guidance, with_inputs
+from isd_core.support import seeds
 from isd_core.support.cli import CONFIGS, resolved
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
+from isd_envs.engines.slot import EnvSlot
 from isd_envs.spec import Spec, observation_shapes
 from isd_policy.backend import PolicyBackend
-from isd_policy.build import HEAD
+from isd_policy.build import HEAD, schema_of
 from isd_policy.environment import environment_of, environment_of_factory
 from isd_policy.loading import load_saved, open_saved
+from isd_policy.observations import ObservationSchema
 from isd_policy.policy import Policy
 from isd_policy.validation import check_whole
 
@@ -83,7 +86,7 @@ def open_simulation(
             f"{saved.path} predicts {size} numbers an action; the environment of {trained} takes "
             f"{env.definition.action_size}."
         )
-    _check_observations(policy, env)
+    check_observed(policy.schema, env)
     return Simulation(policy, saved, env, config["max_steps"] or env.definition.max_steps)
 
 
@@ -120,9 +123,31 @@ def _guide(
         raise InputError("The guidance of an export is what it was exported with: leave cfg_scale and inputs alone.")
 
 
-def _check_observations(policy: PolicyBackend, env: Spec) -> None:
+def check_environment(config: Mapping[str, Any]) -> None:
+    """Builds the environment that the evaluations of a training need, once, and begins an episode.
+
+    So a training does not find out at its first checkpoint what its environment lacks. Raises `InputError` where it
+    cannot be made, a package is missing, or it observes other things than the demonstrations.
+    """
+    try:
+        env = environment_of(config)
+        check_observed(schema_of(config), env)
+        slot = EnvSlot(env)
+        try:
+            slot.reset(seeds.derive(config["seed"], "environment"))
+        finally:
+            slot.close()
+    except InputError as error:
+        raise InputError(
+            f"evaluation.every={config['evaluation']['every']} asks for rollouts while the training goes on, and there "
+            f"can be none: {error} Without them, by evaluation.every=0, the training needs no environment."
+        ) from error
+
+
+def check_observed(schema: ObservationSchema, env: Spec) -> None:
+    """Raises `InputError` where an environment does not give what a policy of `schema` sees."""
     offered = observation_shapes(env)
-    for key, shape in policy.schema.shapes.items():
+    for key, shape in schema.shapes.items():
         if offered.get(key) != shape:
             raise InputError(
                 f"The policy was trained on `{key}` of shape {list(shape)}; the environment of {env.task} "

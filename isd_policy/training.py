@@ -30,6 +30,7 @@ from isd_policy.loading import load
 from isd_policy.policy import Normaliser, Policy
 from isd_policy.reading import read
 from isd_policy.selection import Selection
+from isd_policy.simulation import check_environment
 from isd_policy.validation import check_whole
 
 
@@ -75,7 +76,8 @@ def train(
 def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = None) -> Trainer:
     """Trains as a resolved config of policy_train says; `schema` and `content` are added to it.
 
-    Demonstrations are read if None.
+    Demonstrations are read if None. Where checkpoints are to be evaluated, the environment is made once before; without
+    evaluations no simulator is needed.
     """
     check_whole(config, "seed", least=0)
     horizons = horizons_of(config)
@@ -89,6 +91,8 @@ def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = N
     actions = actions_of(config)
     normaliser = fit_normaliser(demonstrations, actions)
     config["schema"] = schema_of(demonstrations, normaliser)
+    if world.is_main and config["evaluation"]["every"]:
+        check_environment(config)
     config[CONTENT] = {"data": demonstrations.content()}
     dataset = ActionChunks(demonstrations, horizons, actions)
     policy = build_policy(config, normaliser)

@@ -44,14 +44,19 @@ def _check_own(folder: Path) -> None:
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:
-                if entry.is_symlink() and not (target := Path(entry.path).resolve()).is_relative_to(root):
-                    raise InputError(
-                        f"{folder}: {Path(entry.path).relative_to(folder)} is a link to {target}. A data file may not "
-                        "take data from other files. Where you trust it, a training allows that by "
-                        "dataset.external=true, and replay, inspect and convert by external=true."
-                    )
+                check_link(Path(entry.path), folder, root)
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(Path(entry.path))
+
+
+def check_link(place: Path, folder: Path, root: Path | None = None) -> None:
+    """Raises `InputError` where a part of the store `folder` is a link out of it. root: the folder, resolved."""
+    if place.is_symlink() and not (target := place.resolve()).is_relative_to(root or folder.resolve()):
+        raise InputError(
+            f"{folder}: {place.relative_to(folder)} is a link to {target}. A data file may not take data from other "
+            "files. Where you trust it, a training allows that by dataset.external=true, and replay, inspect and "
+            "convert by external=true."
+        )
 
 
 def open_group(path: Path, external: bool = False) -> Any:

@@ -46,7 +46,7 @@ def opened(path: Path, external: bool = False) -> Iterator[DemonstrationFile]:
         with h5py.File(path, "r") as file:
             yield DemonstrationFile(path, file, external)
     except (OSError, RuntimeError) as error:
-        raise InputError(_failure(path, error)) from error
+        raise InputError(failure(path, error)) from error
 
 
 def _has_signature(path: Path) -> bool:
@@ -61,7 +61,7 @@ def _has_signature(path: Path) -> bool:
     return False
 
 
-def _failure(path: Path, error: Exception) -> str:
+def failure(path: Path, error: Exception) -> str:
     """What an error of the library means to the user."""
     text = str(error)
     if getattr(error, "errno", None) in (errno.EAGAIN, errno.EACCES) and "lock" in text:
@@ -92,10 +92,12 @@ def number(name: str) -> tuple[int, str]:
 
 
 class DemonstrationFile:
-    """An open file. names: of the demonstrations, in the order of their numbers."""
+    """An open file. names: of the demonstrations, in the order of their numbers. external: whether it may take data
+    from other files.
+    """
 
     def __init__(self, path: Path, file: h5py.File, external: bool) -> None:
-        self.path, self._file, self._external = path, file, external
+        self.path, self._file, self.external = path, file, external
         data = self._member("data")
         if not isinstance(data, h5py.Group):
             raise InputError(f"{path} has no group `data`; expected {LAYOUT}.")
@@ -144,7 +146,7 @@ class DemonstrationFile:
                     self._outside(path, f"a view of {source.file_name}")
 
     def _outside(self, path: str, what: str) -> None:
-        if not self._external:
+        if not self.external:
             raise InputError(
                 f"{self.path}: {path} is {what}. A data file may not take data from other files. Where you trust it, a "
                 "training allows that by dataset.external=true, and replay, inspect and convert by external=true."
@@ -268,7 +270,7 @@ class DemonstrationFile:
             return text
         folder = self.path.parent / "models"
         beside = folder / text
-        if not self._external and (Path(text).name != text or beside.resolve().parent != folder.resolve()):
+        if not self.external and (Path(text).name != text or beside.resolve().parent != folder.resolve()):
             self._outside(f"the model of data/{name}", f"the file {text}")
         if not beside.is_file():
             raise InputError(f"{self.path} names the model {text}, which is not at {beside}.")

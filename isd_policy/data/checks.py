@@ -7,6 +7,7 @@ from pathlib import Path
 
 from isd_core.support.errors import InputError
 from isd_envs.demonstrations.comparison import CannotCompareError, differences
+from isd_envs.notes import say
 from isd_envs.tasks import RobosuiteTask, task_of_data
 from isd_policy.data.demonstrations import Demonstrations
 
@@ -14,7 +15,8 @@ from isd_policy.data.demonstrations import Demonstrations
 def check_observations(demonstrations: Demonstrations, allowed: Sequence[str], external: bool) -> None:
     """Compares recorded observations with those of the restored states, where the file holds states.
 
-    allowed: observations that may differ. Raises `InputError` for another one that does, and that reading does not
+    allowed: observations that may differ. What cannot be compared, for want of states or of the simulator, is trained
+    on as it is, and a line says so. Raises `InputError` for another observation that differs, and that reading does not
     translate.
     """
     named = demonstrations.env_args and task_of_data(demonstrations.env_args["env_name"])
@@ -23,8 +25,9 @@ def check_observations(demonstrations: Demonstrations, allowed: Sequence[str], e
         return
     try:
         found = differences(path, list(demonstrations.observations), external)
-    except CannotCompareError:
-        return  # a file of observations alone is trained on as it is
+    except CannotCompareError as error:
+        say(f"Note: {path}: its observations are not compared with the simulator's: {error}.")
+        return
     unknown = [difference for difference in found if not difference.known and difference.key not in allowed]
     if unknown:
         raise InputError(

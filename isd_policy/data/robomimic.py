@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
@@ -96,19 +97,21 @@ class _Reader:
                     f"{self.action_key} has {length}; they must be equal."
                 )
         if nodes[0].ndim == PICTURE_NDIM and nodes[0].dtype == np.uint8:
-            return self._pictures(nodes, lengths, pictures)
+            return self._pictures(names, f"obs/{key}", nodes, lengths, pictures)
         return np.concatenate(
             [self._numbers(node, name, f"obs/{key}") for name, node in zip(names, nodes, strict=True)]
         )
 
-    def _pictures(self, nodes: Sequence[h5py.Dataset], lengths: np.ndarray, place: str) -> Rows:
+    def _pictures(
+        self, names: Sequence[str], key: str, nodes: Sequence[h5py.Dataset], lengths: np.ndarray, place: str
+    ) -> Rows:
         shape = (int(lengths.sum()), *nodes[0].shape[1:])
         if fits_in_memory(int(np.prod(shape)), place):
             out, ends = np.empty(shape, np.uint8), np.cumsum(lengths)
             for node, end in zip(nodes, ends.tolist(), strict=True):
                 node.read_direct(out, dest_sel=np.s_[end - len(node) : end])
             return out
-        return RowsOnDisk(_HDF5Rows(self.path, [node.name for node in nodes], lengths), shape)
+        return RowsOnDisk(_HDF5Rows(self.path, names, key, lengths, self.file.external), shape)
 
     def _node(self, name: str, key: str) -> h5py.Dataset:
         node = self.file.find(name, key)
@@ -148,16 +151,34 @@ class _Reader:
 
 
 class _HDF5Rows:
-    """Reads rows of the demonstrations, counted over all of them. The file is opened by the process that reads."""
+    """Reads rows of one observation, counted over the demonstrations. The process that reads opens the file, and looks
+    at its links again: by then it may be another file.
+    """
 
-    def __init__(self, path: Path, nodes: Sequence[str], lengths: np.ndarray) -> None:
-        self.path, self.nodes, self._ends = path, nodes, np.cumsum(lengths)
-        self._file: h5py.File | None = None
+    def __init__(self, path: Path, names: Sequence[str], key: str, lengths: np.ndarray, external: bool) -> None:
+        self.path, self.names, self.key, self.external = path, names, key, external
+        self._ends = np.cumsum(lengths)
+        self._nodes: dict[int, h5py.Dataset] = {}
+        self._file: DemonstrationFile | None = None
+        self._open = ExitStack()
 
     def __call__(self, first: int, end: int) -> np.ndarray:
-        if self._file is None:
-            self._file = h5py.File(self.path, "r")
         episode = int(np.searchsorted(self._ends, first, side="right"))
         before = self._ends[episode - 1] if episode else 0
-        values: np.ndarray = self._file[self.nodes[episode]][first - before : end - before]
+        try:
+            values: np.ndarray = self._node(episode)[first - before : end - before]
+        except (OSError, RuntimeError) as error:
+            raise InputError(hdf5.failure(self.path, error)) from error
         return values
+
+    def _node(self, episode: int) -> h5py.Dataset:
+        if self._file is None:
+            self._file = self._open.enter_context(hdf5.opened(self.path, self.external))
+        if episode not in self._nodes:
+            node = self._file.find(self.names[episode], self.key)
+            if node is None:
+                raise InputError(
+                    f"{self.path}: data/{self.names[episode]}/{self.key} is gone since the training began."
+                )
+            self._nodes[episode] = node
+        return self._nodes[episode]

@@ -16,7 +16,7 @@ import numpy as np
 
 from isd_core.support.errors import InputError
 from isd_core.support.zarr_checks import check_chunks, digest, has_checksums, lost_chunks, read_rows
-from isd_core.support.zarr_groups import open_group
+from isd_core.support.zarr_groups import check_link, open_group
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 
@@ -38,6 +38,7 @@ class Store:
     names: tuple[str, ...]
     masks: Mapping[str, Sequence[str]]
     env_args: dict[str, Any]
+    external: bool
 
     @classmethod
     def open(cls, path: Path, external: bool = False) -> Store:
@@ -70,7 +71,7 @@ class Store:
                     "episodes of at least one step. The store is incomplete; convert it again."
                 )
         names = tuple(described["names"])
-        return cls(path, arrays, ends, names, described["masks"], described["env_args"])
+        return cls(path, arrays, ends, names, described["masks"], described["env_args"], external)
 
 
 def _check_chunks(path: Path, described: Mapping[str, Any], arrays: Sequence[Any]) -> None:
@@ -161,7 +162,7 @@ def _rows(store: Store, key: str, spans: Sequence[tuple[int, int]], pictures: st
     shape = (sum(end - begin for begin, end in spans), *array.shape[1:])
     if fits_in_memory(int(np.prod(shape)), pictures):
         return np.concatenate([read_rows(store.path, array, begin, end) for begin, end in spans])
-    return RowsOnDisk(_Shifted(chunk_reader(store.path, array), spans), shape)
+    return RowsOnDisk(_Shifted(chunk_reader(store.path, array, store.external), spans), shape)
 
 
 class _Shifted:
@@ -178,12 +179,13 @@ class _Shifted:
         return values
 
 
-def chunk_reader(path: Path, array: Any) -> Any:
+def chunk_reader(path: Path, array: Any, external: bool = False) -> Any:
     """Reads rows [first, end) of an array of pictures.
 
     Chunks that `create_pictures` wrote are read and decoded here: zarr's own read costs a millisecond a window, ten
-    times as much as the decoding. Arrays of another making are read by zarr. Raises `InputError`, when it reads, for a
-    chunk that is lost or whose checksum differs.
+    times as much as the decoding. Arrays of another making are read by zarr. external: as `open_group` has it, whose
+    look at the links is repeated here, since a training reads for days. Raises `InputError`, when it reads, for a chunk
+    that is lost, whose checksum differs, or that has become a link out of the store.
     """
     from google_crc32c import value as crc32c
     from numcodecs import blosc
@@ -198,6 +200,9 @@ def chunk_reader(path: Path, array: Any) -> Any:
 
     def chunk(number: int) -> np.ndarray:
         file = folder / array.metadata.encode_chunk_key((number, *[0] * (len(shape) - 1)))
+        if not external:
+            for place in (folder, file):
+                check_link(place, path)
         if not checked and not file.exists():  # older stores have no chunks of zeros
             return np.zeros(chunks, np.uint8)
         try:

@@ -36,7 +36,7 @@ def _local(run: Run[T], pieces: Sequence[T], jobs: int, folder: Path) -> Iterato
     """Every process has one thread for each core that the others leave it."""
     threads = max(1, cores() // jobs)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(pieces)), spawn, _start, (threads,)) as pool:
+    with ProcessPoolExecutor(min(jobs, len(pieces)), spawn, _start, (threads, os.getpid())) as pool:
         futures = {pool.submit(run, piece): piece for piece in pieces}
         try:
             for future in as_completed(futures):
@@ -47,13 +47,13 @@ def _local(run: Run[T], pieces: Sequence[T], jobs: int, folder: Path) -> Iterato
             raise
 
 
-def _start(threads: int) -> None:
+def _start(threads: int, parent: int) -> None:
     """In a worker: its threads, for its commands too, and an end with the parent's, so that nothing works on unseen."""
+    end_with_parent(parent)
     import torch
 
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    end_with_parent()
 
 
 def _submitit(run: Run[T], pieces: Sequence[T], jobs: int, folder: Path) -> Iterator[T]:

@@ -1,8 +1,11 @@
 """A policy in an environment of one's own, from Python."""
 
+import copy
+
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 import isd_policy
@@ -60,3 +63,20 @@ def test_an_environment_without_a_cap_asks_for_one(policy):
 def test_an_environment_of_other_spaces_is_refused_before_the_first_rollout(policy):
     with pytest.raises(InputError, match="predicts 2 numbers an action"):
         isd_policy.evaluate(policy, env=lambda: gymnasium.make("Pendulum-v1"), nfe=1, episodes=1, max_steps=5)
+
+
+def test_actions_that_are_not_finite_are_faults_of_their_episodes_and_counted(policy):
+    broken = copy.deepcopy(policy)
+    with torch.no_grad():
+        for parameter in broken.net.parameters():
+            parameter.fill_(torch.nan)
+    result = isd_policy.evaluate(broken, env=Reach, nfe=1, episodes=3, max_steps=20)
+    run = result.to_dict()["results"]["1"]
+    assert run["faults"] == {"an action holds NaN or infinity": 3}
+    assert [(episode["success"], episode["steps"]) for episode in run["episodes"]] == [(False, 0)] * 3
+    assert "3 ended by a fault (an action holds NaN or infinity)" in str(result)
+
+
+def test_an_evaluation_without_faults_does_not_speak_of_them(policy):
+    result = isd_policy.evaluate(policy, env=Reach, nfe=1, episodes=2, max_steps=5)
+    assert result.to_dict()["results"]["1"]["faults"] == {} and "fault" not in str(result)

@@ -6,9 +6,11 @@ import torch
 
 from isd_core.support.errors import InputError
 from isd_policy.actions import Plain
+from isd_policy.backend import Call
 from isd_policy.build import build_policy, fit_normaliser
 from isd_policy.data.windows import ActionChunks
 from isd_policy.horizons import Horizons
+from isd_policy.normaliser import FARTHEST
 from isd_policy.observations import ObservationSchema
 from isd_policy.policy import Policy
 
@@ -159,3 +161,23 @@ def test_an_observation_far_from_the_training_data_is_told_of_once(policy, obser
 def test_what_is_no_number_is_no_observation(policy, observations, value):
     with pytest.raises(InputError, match="`object`"):
         policy.row(observations(1)[0] | {"object": value})
+
+
+@pytest.mark.parametrize("value", [1e10, -1e20, 3e38])
+def test_an_observation_beyond_all_reason_gets_no_answer_and_the_other_rows_theirs(policy, observations, value):
+    near = policy.row(observations(1)[0])
+    far = near | {"object": near["object"].copy()}
+    far["object"][2] = value
+    calls = [Call([near, near], (0, 0)), Call([near, far], (0, 1)), Call([near, near], (0, 2))]
+    actions = policy.infer(policy.preprocess(calls), 1)
+    assert np.isnan(actions[1]).all() and np.isfinite(actions[[0, 2]]).all()
+    with pytest.raises(FloatingPointError, match="too far from the training data"):
+        policy.act(far)
+
+
+def test_up_to_a_million_half_ranges_an_observation_is_answered(policy, observations):
+    row = observations(1)[0]
+    low, high = policy.training_range["object"]
+    for share, finite in ((0.99, True), (1.01, False)):
+        row["object"][0] = (low[0] + high[0]) / 2 + share * FARTHEST * (high[0] - low[0]) / 2
+        assert np.isfinite(policy.infer(policy.preprocess([Call([policy.row(row)] * 2, (0,))]))).all() == finite

@@ -1,6 +1,10 @@
+import importlib
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
+import numpy as np
 import pytest
 
 from isd_core.sampling import check_nfe
@@ -8,6 +12,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.files import read_json, write_json
 from isd_core.training import checkpoint
 from isd_core.training.loggers import read_log
+from isd_envs.engines.slot import EnvSlot
 from isd_policy import training
 from isd_policy.selection import Selection
 
@@ -74,3 +79,45 @@ def test_an_evaluation_that_fails_is_told_and_does_not_end_the_training(tmp_path
     assert "failed with exit code 2" in capfd.readouterr().out
     assert choice.protected() == []
     assert Path(tmp_path / "evaluations" / "step_00000002.log").read_text().startswith("error: ")
+
+
+SMALL = ["network.widths=[8,16]", "network.embedding=8", "network.frequency_dim=8", "network.hidden=8"]
+SMALL += ["trainer.batch_size=4", "trainer.device=cpu", "trainer.steps=2", "trainer.checkpoint_every=2"]
+
+
+@pytest.fixture
+def without_simulator(monkeypatch):
+    """robosuite is not installed."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "robosuite" else found(name))
+
+    def absent(self, start):
+        raise InputError("The package robosuite is not installed, and simulation needs it.")
+
+    monkeypatch.setattr(EnvSlot, "reset", absent)
+
+
+def test_an_environment_that_cannot_be_made_is_told_of_before_training(without_simulator, demo_file, tmp_path, capsys):
+    words = [*SMALL, f"data={demo_file}", f"run_dir={tmp_path / 'run'}"]
+    assert training.main.run(*words, "evaluation.every=2") == 2
+    said = capsys.readouterr().err
+    assert "evaluation.every=2" in said and "robosuite is not installed" in said and "evaluation.every=0" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_the_simulator_it_is_trained_and_said_what_was_not_compared(
+    without_simulator, demo_file, tmp_path, capsys
+):
+    with h5py.File(demo_file, "r+") as file:
+        for demo in file["data"].values():
+            demo["states"] = np.zeros((len(demo["actions"]), 3))
+    assert training.main.run(*SMALL, f"data={demo_file}", f"run_dir={tmp_path / 'run'}") == 0
+    assert "not compared with the simulator's: robosuite is not installed" in capsys.readouterr().err
+
+
+def test_a_task_of_ones_own_has_no_rollouts_to_ask_for(demo_file, tmp_path, capsys):
+    with h5py.File(demo_file, "r+") as file:
+        file["data"].attrs["env_args"] = json.dumps({"env_name": "OurRobot", "type": "function"})
+    words = [*SMALL, "task=own", "task.observation_keys=[object]", f"data={demo_file}", f"run_dir={tmp_path / 'run'}"]
+    assert training.main.run(*words, "evaluation.every=2") == 2
+    assert "evaluation.every=2 asks for rollouts" in capsys.readouterr().err

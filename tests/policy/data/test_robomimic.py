@@ -1,3 +1,5 @@
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -246,3 +248,25 @@ def test_windows_hold_what_robomimic_s_own_loader_gives(demo_file):
             window += 1
         first_step += length
     assert window == len(ours)
+
+
+def test_a_file_exchanged_for_one_with_links_is_refused_when_it_is_read(edit, tmp_path):
+    """Pictures on disk are read for days after the file was opened first."""
+    path = with_pictures(edit)
+    data = read_robomimic(path, ("front_image",), pictures="disk")
+    shutil.copy(path, tmp_path / "other.hdf5")
+    with h5py.File(path, "r+") as file:
+        del file["data/demo_1/obs/front_image"]
+        file["data/demo_1/obs/front_image"] = h5py.ExternalLink("other.hdf5", "data/demo_1/obs/front_image")
+    assert data.observations["front_image"][np.array([[0, 1]])].shape == (1, 2, 8, 6, 3)
+    with pytest.raises(InputError, match=r"link to other\.hdf5.*external=true"):
+        data.observations["front_image"][np.array([[14, 15]])]
+
+
+def test_pictures_that_are_gone_are_named(edit):
+    path = with_pictures(edit)
+    data = read_robomimic(path, ("front_image",), pictures="disk")
+    with h5py.File(path, "r+") as file:
+        del file["data/demo_1/obs/front_image"]
+    with pytest.raises(InputError, match="data/demo_1/obs/front_image is gone"):
+        data.observations["front_image"][np.array([[14, 15]])]

@@ -275,3 +275,18 @@ def test_a_zipped_store_is_checked_too(store, tmp_path):
     assert torch.equal(found, expected)
     chunks_of(store / "data/front_image")[3].unlink()
     refuse(zipped(store, tmp_path), "1 of 44 chunks of data/front_image are lost")
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_a_chunk_that_became_a_link_is_refused_unless_allowed(store, tmp_path, external):
+    """Pictures on disk are read for days after the store was opened first."""
+    rows = read(store, {"observation_keys": KEYS, "pictures": "disk", "external": external}).observations["front_image"]
+    chunk = chunks_of(store / "data/front_image")[0]
+    chunk.rename(tmp_path / "elsewhere")
+    chunk.symlink_to(tmp_path / "elsewhere")
+    everything = np.arange(rows.shape[0])[:, None]
+    if external:
+        assert rows[everything].shape == (len(everything), 1, *rows.shape[1:])
+    else:
+        with pytest.raises(InputError, match=r"is a link to .*elsewhere.*external=true"):
+            rows[everything]

@@ -285,3 +285,15 @@ def test_an_export_tells_of_far_observations_and_refuses_to_act_on_what_overflow
         exported_policy.row(far)
     with pytest.raises(FloatingPointError, match="not finite"):
         exported_policy.act(far)
+
+
+@pytest.mark.parametrize("value", [1e10, 1e20, -3e38])
+def test_an_export_answers_no_observation_that_the_policy_does_not_answer(exported, observations, value):
+    """ONNX Runtime stays finite at 1e20, where torch does not: the rule is in the graph."""
+    bundle, export = (isd_policy.load(place) for place in exported)
+    near = bundle.row(observations(1)[0])
+    far = near | {"object": np.full_like(near["object"], value)}
+    for policy in (bundle, export):
+        calls = [Call([near, near], (0, 0)), Call([near, far], (0, 1))]
+        actions = policy.infer(policy.preprocess(calls))
+        assert np.isfinite(actions[0]).all() and np.isnan(actions[1]).all()
