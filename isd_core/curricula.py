@@ -6,7 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from isd_core.support.fields import Count, Index, OpenShare, Positive, Real
+from isd_core.support.errors import InputError
+from isd_core.support.fields import Count, OpenShare, Positive, Real, Share
 from isd_core.support.registry import register, role
 
 
@@ -75,20 +76,23 @@ class Doubling(Curriculum):
 @register("curriculum", "sigmoid")
 @dataclass(frozen=True)
 class Sigmoid(Curriculum):
-    """From 1 to 0 around the middle of [start, end] with temperature `gamma`, then exactly `floor` (alpha-Flow, eq.
-    11).
+    """From 1 to 0 around the middle of [start, end], shares of the run of K = `steps` steps (alpha-Flow, eq. 11).
 
-    Values within `floor` of 0 or 1 are clamped to `floor` and 1.
+    1 - sigmoid(gamma (k - (a + b) / 2) / (b - a)), a and b being start and end in steps. Values within `clamp` of 0 and
+    1 are exactly 0 and 1: the run begins with one method and ends with the other.
     """
 
-    start: Index
-    end: Count
+    steps: Count
+    start: Share = 0.0
+    end: OpenShare = 1.0
     gamma: Positive = 25.0
-    floor: OpenShare = 0.005
+    clamp: OpenShare = 0.005
+
+    def __post_init__(self) -> None:
+        if not self.start < self.end:
+            raise InputError(f"sigmoid.start={self.start} must lie before sigmoid.end={self.end}, shares of the run.")
 
     def __call__(self, step: int) -> float:
-        scale = 1 / max(1, self.end - self.start)
-        value = 1 - 1 / (1 + math.exp(-self.gamma * ((step - (self.start + self.end) / 2) * scale)))
-        if value > 1 - self.floor:
-            return 1.0
-        return max(value, self.floor)
+        place = (step / self.steps - self.start) / (self.end - self.start)
+        value = 1 - 1 / (1 + math.exp(-self.gamma * (min(max(place, 0.0), 1.0) - 0.5)))
+        return 1.0 if value > 1 - self.clamp else 0.0 if value < self.clamp else value

@@ -22,11 +22,16 @@ def inverse_length(t: Tensor, u: Tensor) -> Tensor:
 
 
 class IntermediateTime(NamedTuple):
-    """u [n] and the residual's weight [n] (None: 1). direct: u is s in every row, so f(u, s) is the identity."""
+    """u [n] and the residual's weight [n] (None: 1).
+
+    direct: u is s in every row, so f(u, s) is the identity; limit: u is t in every row, where the identity becomes the
+    Eulerian one.
+    """
 
     u: Tensor
     weight: Tensor | None = None
     direct: bool = False
+    limit: bool = False
 
 
 @role("intermediate", "intermediate_times")
@@ -58,7 +63,7 @@ class UniformIntermediate(IntermediateLaw):
 @register("intermediate", "fraction")
 @dataclass(frozen=True)
 class Fraction(IntermediateLaw):
-    """u = t - alpha (t - s), weight 1 / alpha: alpha-Flow (arXiv 2510.20771); alpha -> 0 is MeanFlow."""
+    """u = t - alpha (t - s), weight 1 / alpha: alpha-Flow (arXiv 2510.20771); alpha = 0 is MeanFlow."""
 
     alpha: Curriculum
 
@@ -66,6 +71,8 @@ class Fraction(IntermediateLaw):
         alpha = self.alpha(step)
         if alpha >= 1:
             return IntermediateTime(s, direct=True)
+        if alpha <= 0:
+            return IntermediateTime(t, limit=True)
         return IntermediateTime(t - alpha * (t - s), torch.full_like(t, 1 / alpha))
 
 

@@ -35,10 +35,15 @@ class MSE(Discrepancy):
 
 @role("weighting", "weightings")
 class Weighting(ABC):
-    """[B] summed terms at times t [B] to the [B] weighted loss."""
+    """[B] summed terms at times t [B] to the [B] weighted loss.
+
+    size: [B] what the weights are to follow, where that is not the loss itself. A residual l that comes with a weight w
+    stands as w l in `loss` and as w^2 l in `size`: w is then 1 / alpha of an error of order alpha, such as that of a
+    finite step, whose gradient is that of w l and whose size is that of the difference quotient (`Residual`).
+    """
 
     @abstractmethod
-    def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor: ...
+    def __call__(self, loss: Tensor, t: Tensor, path: Path, size: Tensor | None = None) -> Tensor: ...
 
 
 @register("weighting", "uniform")
@@ -46,7 +51,7 @@ class Weighting(ABC):
 class Uniform(Weighting):
     """Every sample counts alike."""
 
-    def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
+    def __call__(self, loss: Tensor, t: Tensor, path: Path, size: Tensor | None = None) -> Tensor:
         return loss
 
 
@@ -55,14 +60,15 @@ class Uniform(Weighting):
 class Adaptive(Weighting):
     """l / sg(l + eta)^p (MeanFlow, arXiv 2505.13447, eq. 22); eta is in units of the mean over elements.
 
-    p = 1 is not mean-seeking sample by sample: it biases problems of few dimensions. Use it for latents.
+    With a weight w of the residual it is w l / sg(w^2 l + eta)^p. p = 1 is not mean-seeking sample by sample: it biases
+    problems of few dimensions. Use it for latents.
     """
 
     p: NonNegative = 1.0
     eta: Positive = 0.01
 
-    def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
-        return loss / (loss.detach() + self.eta) ** self.p
+    def __call__(self, loss: Tensor, t: Tensor, path: Path, size: Tensor | None = None) -> Tensor:
+        return loss / ((loss if size is None else size).detach() + self.eta) ** self.p
 
 
 @register("weighting", "cosine")
@@ -70,7 +76,7 @@ class Adaptive(Weighting):
 class Cosine(Weighting):
     """cos(pi t / (2 T)): less weight to noise (the larger recipe of arXiv 2601.22679)."""
 
-    def __call__(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
+    def __call__(self, loss: Tensor, t: Tensor, path: Path, size: Tensor | None = None) -> Tensor:
         return torch.cos(torch.pi / 2 * t / path.T) * loss
 
 
@@ -78,6 +84,7 @@ class Cosine(Weighting):
 class Learned(nn.Module, Weighting):
     """exp(-w(t)) l + w(t) with a small network w of t: the uncertainty weighting of EDM2 (arXiv 2312.02696, eq. 21).
 
+    With a weight of the residual, l has the value of `size`, so that w learns its logarithm, and the loss's gradient.
     Its parameters are trained and saved with the model's.
     """
 
@@ -87,7 +94,9 @@ class Learned(nn.Module, Weighting):
         self.w = nn.utils.skip_init(nn.Linear, frequencies, 1, bias=False)  # zeros: nothing is drawn
         nn.init.zeros_(self.w.weight)
 
-    def forward(self, loss: Tensor, t: Tensor, path: Path) -> Tensor:
+    def forward(self, loss: Tensor, t: Tensor, path: Path, size: Tensor | None = None) -> Tensor:
+        if size is not None:
+            loss = loss + (size - loss).detach()
         w = self.w(fourier(path.clock(t), self.frequencies, max_frequency=4.0).to(loss.dtype)).squeeze(1)
         return loss * torch.exp(-w) + w
 

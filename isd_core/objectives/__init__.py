@@ -4,7 +4,7 @@ from isd_core.objectives.base import Draw, FlowMapObjective, LossOut, Objective
 from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
 from isd_core.objectives.flow_matching import FlowMatching
 from isd_core.objectives.lagrangian import Lagrangian
-from isd_core.objectives.semigroup import Semigroup
+from isd_core.objectives.semigroup import Semigroup, SemigroupWithLimit
 
 __all__ = [
     "Draw",
@@ -16,4 +16,5 @@ __all__ = [
     "NormalisedTangent",
     "Objective",
     "Semigroup",
+    "SemigroupWithLimit",
 ]

@@ -84,7 +84,11 @@ class Points(NamedTuple):
 
 
 class Residual(NamedTuple):
-    """A per-sample residual [n] and the weight [n] that its identity asks for (None: 1)."""
+    """A per-sample residual [n] and the weight [n] that its identity asks for (None: 1).
+
+    A weight is that of a difference quotient, 1 / h of an error of order h: the loss takes weight * value, whose
+    gradient has the order of h^0, and weightings follow weight^2 * value, the size of the quotient.
+    """
 
     value: Tensor
     weight: Tensor | None = None
@@ -93,6 +97,11 @@ class Residual(NamedTuple):
     def weighted(self) -> Tensor:
         """weight * value, [n]."""
         return self.value if self.weight is None else self.weight * self.value
+
+    @property
+    def size(self) -> Tensor | None:
+        """weight^2 * value without gradient, [n]; None where it is the value."""
+        return None if self.weight is None else (self.weight**2 * self.value).detach()
 
 
 @dataclass(frozen=True)
@@ -196,12 +205,13 @@ class FlowMapObjective(Objective):
             F_ts = net(at.x_t, at.t, at.s, at.cond)  # [B, ...]
             F_tt = self._diagonal(net, at) if self.wants_diagonal else None
             residual = self.residual(net, at, F_ts, F_tt, extra)
-            return self._weighted(residual.weighted, at.t, {"residual": residual.value})
+            return self._weighted(residual.weighted, residual.size, at.t, {"residual": residual.value})
         F_tt, F_ts = self._diagonal_and_jump(net, at, at)  # [B, ...] each, from one call of 2B rows
         residual = self.residual(net, at, F_ts, F_tt.detach(), extra)
         flow = self.diagonal_discrepancy(F_tt, at.v)  # [B]
         terms = {"residual": residual.value, "flow": flow}
-        return self._weighted(residual.weighted + self.diagonal * flow, at.t, terms)
+        size = None if residual.size is None else residual.size + self.diagonal * flow.detach()
+        return self._weighted(residual.weighted + self.diagonal * flow, size, at.t, terms)
 
     def _one_term_on_each_row(self, net: VelocityNet, points: Points, extra: Any) -> LossOut:
         """share < 1: w(t) residual on the first R = share B rows, w(t) diagonal * L_FM on the other B - R."""
@@ -212,12 +222,13 @@ class FlowMapObjective(Objective):
         residual = self.residual(net, at, F_ts, F_tt, extra)
         flow = self.diagonal_discrepancy(F_rest, rest.v)  # [B - R]
         terms = {"residual": residual.value, "flow": flow}
-        return self._weighted(torch.cat([residual.weighted, self.diagonal * flow]), points.t, terms)
+        size = None if residual.size is None else torch.cat([residual.size, self.diagonal * flow.detach()])
+        return self._weighted(torch.cat([residual.weighted, self.diagonal * flow]), size, points.t, terms)
 
-    def _weighted(self, value: Tensor, t: Tensor, terms: dict[str, Tensor]) -> LossOut:
-        """The mean of w(t) value, both [B]."""
+    def _weighted(self, value: Tensor, size: Tensor | None, t: Tensor, terms: dict[str, Tensor]) -> LossOut:
+        """The mean of the weighted values [B]; size: what the weights follow, where it is not the value."""
         detached = {name: term.detach() for name, term in terms.items()}
-        return LossOut(self.weighting(value, t, self.path).mean(), detached)
+        return LossOut(self.weighting(value, t, self.path, size).mean(), detached)
 
     def _diagonal_and_jump(self, net: VelocityNet, diagonal: Points, jump: Points) -> tuple[Tensor, Tensor]:
         """F(x_t; t, t) at the first points and F(x_t; t, s) at the second, from one call."""

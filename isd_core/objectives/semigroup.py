@@ -29,13 +29,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from isd_core.derivatives import CentralDifference, Derivative
 from isd_core.intermediate import IntermediateLaw, IntermediateTime, Midpoint
 from isd_core.network import VelocityNet
 from isd_core.objectives.base import FlowMapObjective, Points, Residual
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Share
 from isd_core.support.registry import register
-from isd_core.velocities import Velocity
+from isd_core.velocities import Conditional, Velocity
 
 ROUNDING = 1e-5
 SPACES = ("velocity", "data")
@@ -79,7 +80,12 @@ class Semigroup(FlowMapObjective):
 
     def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
         x, t, s = at.x_t, at.t, at.s
-        u, weight, direct = extra  # [n], [n] or None
+        u, weight, direct, limit = extra  # [n], [n] or None
+        if limit:
+            raise InputError(
+                "objective.intermediate puts u on t in every row, where the semigroup identity says nothing: its limit "
+                "needs a derivative. Use objective.type=semigroup_with_limit, or an alpha above 0."
+            )
         with torch.no_grad():
             F_tu = self.to_intermediate(net, at, u, F_tt)  # [n, ...]
             target = F_tu if direct else self.composed(net, at, u, F_tu)  # [n, ...]
@@ -103,3 +109,29 @@ class Semigroup(FlowMapObjective):
     def is_smallest(self, at: Points) -> Tensor:
         """The rows [n] whose jump is so short that both parts go along the diagonal."""
         return at.t - at.s <= self.smallest * self.path.T * (1 + ROUNDING)
+
+
+@register("objective", "semigroup_with_limit")
+@dataclass(frozen=True)
+class SemigroupWithLimit(Semigroup):
+    """The identity with its limit u = t, where it is the Eulerian one with the bridge in both slots: alpha-Flow (arXiv
+    2510.20771) ends as MeanFlow.
+
+    F* = F + alpha (T - F) + O(alpha^2), so the weight 1 / alpha makes the gradients meet as alpha -> 0.
+    derivative: how dF/dt is computed where u = t.
+    """
+
+    bridge: Velocity = field(default_factory=Conditional)
+    derivative: Derivative = field(default_factory=CentralDifference)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.space != "velocity":
+            raise InputError(f"objective.space={self.space}: its limit compares network values; `velocity`.")
+
+    def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
+        if not extra.limit:
+            return super().residual(net, at, F_ts, F_tt, extra)
+        v, unit = self.bridge.at_points(at, F_tt), self.path.unit(at.t)
+        dF = self.derivative.along(net, at.x_t, at.t, at.s, at.cond, dx=v, dt=1.0, unit=unit)
+        return Residual(self.discrepancy(F_ts, self.flow_map.target(at.x_t, F_ts.detach(), v, dF, at.t, at.s)))

@@ -302,11 +302,20 @@ def _parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]
         annotated = constructor.__init__  # type: ignore[misc]  # a dataclass knows the modules of inherited fields itself
     hints = typing.get_type_hints(annotated, include_extras=True)
     skipped = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    made = _made_defaults(constructor)
     return {
-        key: parameter.replace(annotation=hints.get(key, Any))
+        key: parameter.replace(annotation=hints.get(key, Any), default=made.get(key, parameter.default))
         for key, parameter in inspect.signature(constructor).parameters.items()
         if parameter.kind not in skipped
     }
+
+
+def _made_defaults(constructor: Callable[..., Any]) -> dict[str, Any]:
+    """The defaults that a dataclass makes by a factory, which its signature does not show."""
+    if not (isinstance(constructor, type) and dataclasses.is_dataclass(constructor)):
+        return {}
+    factories = {f.name: f.default_factory for f in dataclasses.fields(constructor)}
+    return {key: make() for key, make in factories.items() if make is not dataclasses.MISSING}
 
 
 def _returned(function: Callable[..., Any]) -> Any:

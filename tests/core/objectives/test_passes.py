@@ -20,7 +20,7 @@ PASSES = {
     "psd": (2, 2),
     "shortcut": (1, 0.5),
     "ctm": (2, 1),
-    "alpha_flow": (1, 0.25),
+    "alpha_flow": (1, 1),  # in its last phase: differences on the half
     "consistency": (1, 1),
     "ict": (1, 1),
     "ect": (1, 1),

@@ -12,12 +12,12 @@ from isd_core.intermediate import EasyRatio, Fraction, PreviousOnGrid
 from isd_core.networks.mlp import MLP
 from isd_core.objectives.base import FlowMapObjective, Residual
 from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
-from isd_core.objectives.semigroup import Semigroup
+from isd_core.objectives.semigroup import Semigroup, SemigroupWithLimit
 from isd_core.parametrisation import EDM
 from isd_core.paths import Linear, Trigonometric, VarianceExploding
 from isd_core.support import cli
 from isd_core.support.errors import InputError
-from isd_core.support.registry import build
+from isd_core.support.registry import ROLES, build
 from isd_core.times import Dyadic, FixedEnd, KarrasGrid, LogitNormalPair, LogNormalOnGrid, UniformOnGrid
 from isd_core.velocities import Conditional
 from isd_core.weighting import MSE, Adaptive, Cosine, Learned, MSEPlusCosine, PseudoHuber
@@ -48,16 +48,43 @@ def built(name, *overrides):
     return build("objective", config["objective"])
 
 
-def test_alpha_flow_tends_to_meanflow(net):
-    """T_alpha = F + alpha (T - F) + O(alpha^2), so with the weight 1 / alpha the gradients meet as alpha -> 0."""
-    law = LogitNormalPair()
-    meanflow = gradient(Eulerian(Linear(), law, target=COND, tangent=COND, share=0.25, derivative=ExactJVP()), net)
+def weighting(name):
+    made = build("weighting", {"type": name}).double() if name == "learned" else build("weighting", {"type": name})
+    if name == "learned":
+        torch.nn.init.normal_(made.w.weight, generator=torch.Generator().manual_seed(5))
+    return made
+
+
+@pytest.mark.parametrize("name", ROLES["weighting"].members)
+def test_alpha_flow_tends_to_meanflow_whatever_the_weighting(name, net):
+    """T_alpha = F + alpha (T - F) + O(alpha^2): with the weight 1 / alpha, and weightings that follow the size of the
+    difference quotient, all gradients meet as alpha -> 0, those of a weighting's own parameters among them."""
+    weights = weighting(name)
+    made = {"path": Linear(), "times": LogitNormalPair(), "share": 0.25, "weighting": weights}
+    own = list(weights.parameters()) if name == "learned" else []
+    nets = net[0], net[1] + own
+    meanflow = gradient(Eulerian(target=COND, tangent=COND, derivative=ExactJVP(), **made), nets)
     gaps = []
     for alpha in (0.2, 0.02):
-        flow = Semigroup(Linear(), law, bridge=COND, intermediate=Fraction(Constant(alpha)), share=0.25)
-        gaps.append(float((gradient(flow, net) - meanflow).norm() / meanflow.norm()))
-    assert gaps[1] < 2e-2
-    assert 5 < gaps[0] / gaps[1] < 20  # first order
+        flow = Semigroup(bridge=COND, intermediate=Fraction(Constant(alpha)), **made)
+        gaps.append(float((gradient(flow, nets) - meanflow).norm() / meanflow.norm()))
+    assert gaps[1] < 2e-2, gaps
+    assert 5 < gaps[0] / gaps[1] < 20, gaps  # first order
+
+
+@pytest.mark.parametrize("path", [Linear(), Trigonometric()], ids=["linear", "trigonometric"])
+def test_alpha_flow_ends_as_meanflow(path, net):
+    """In the last phase alpha is 0 and the gradient is MeanFlow's, to the bit."""
+    made = {"path": path, "times": LogitNormalPair(), "share": 0.25, "derivative": ExactJVP(), "weighting": Adaptive()}
+    flow = SemigroupWithLimit(intermediate=Fraction(Sigmoid(steps=100)), **made)
+    meanflow = Eulerian(target=COND, tangent=COND, **made)
+    assert_close(gradient(flow, net, step=99), gradient(meanflow, net), atol=0, rtol=0)
+    assert not torch.equal(gradient(flow, net, step=50), gradient(meanflow, net))
+
+
+def test_without_a_derivative_alpha_must_stay_above_zero(net):
+    with pytest.raises(InputError, match="semigroup_with_limit"):
+        gradient(Semigroup(Linear(), bridge=COND, intermediate=Fraction(Constant(0.0))), net)
 
 
 def test_alpha_one_is_flow_matching_of_the_average_velocity(net):
@@ -147,7 +174,7 @@ def test_icts_times_and_probabilities():
 def test_icts_weights_are_inverse_distances_to_the_next_lower_point():
     grid = KarrasGrid(Constant(3))
     points = grid.points(VE, 0, torch.empty(0))
-    u, weight, _ = PreviousOnGrid(grid).sample(points[1:], points[:1].expand(2), VE, torch.Generator(), 0)
+    u, weight, *_ = PreviousOnGrid(grid).sample(points[1:], points[:1].expand(2), VE, torch.Generator(), 0)
     assert_close(u, points[:2])
     assert_close(weight, torch.tensor([1 / (2.5152 - 0.002), 1 / (80 - 2.5152)]), atol=1e-5, rtol=1e-3)
 
@@ -201,8 +228,11 @@ def test_the_learned_weights_optimum_is_the_log_of_the_loss():
 
 def test_curricula():
     assert [Ramp(10)(k) for k in (0, 5, 10, 99)] == [0, 0.5, 1, 1]
-    alpha = Sigmoid(0, 1000)
-    assert (alpha(0), alpha(500), alpha(1000)) == (1.0, 0.5, 0.005)
+    alpha = Sigmoid(1000)
+    assert [alpha(k) for k in (0, 288, 500, 712, 999, 2000)] == [1, 1, 0.5, 0, 0, 0]
+    assert 0.005 < alpha(711) < 0.0055 and 0.9945 < alpha(289) < 0.9955
+    late = Sigmoid(1200, start=1 / 2, end=5 / 6)  # the published schedule of the largest model: 600 to 1000 of 1200
+    assert [round(late(k), 9) for k in (600, 800, 1000)] == [1, 0.5, 0]
 
 
 # -- configs --------------------------------------------------------------------------------------------------------

@@ -103,6 +103,8 @@ def test_registered_members_are_built_and_refused_for_the_wrong_type(own_times):
     assert build("times", {"type": "own_times", "share": 0.25}) == own_times(share=0.25)
     assert name_of(own_times) == "own_times"
     assert default_config(ROLES["times"].get("own_times")) == {"type": "own_times", "share": 0.5}
+    # a dataclass's factories too
+    assert default_config(ROLES["objective"].get("eulerian"))["target"] == {"type": "own_diagonal"}
     with pytest.raises(TypeError, match="is no path"):
         register("path", "own_times")(own_times)
     with pytest.raises(ValueError, match="is taken"):
