@@ -17,7 +17,9 @@ from isd_core.support import cli
 from isd_core.support.device import pick_device
 from isd_core.support.files import read_json
 from isd_core.training import checkpoint
+from isd_core.training.resume import CONTENT
 from isd_envs import demos
+from isd_envs.tasks import task_named
 from isd_policy import evaluation, training
 from isd_policy.batched import ROWS
 from isd_policy.latency import percentiles
@@ -106,7 +108,8 @@ def record(cell: DemosCell, out: Path) -> dict[str, Any]:
 def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
     """Trains and evaluates a cell; what is done already is used.
 
-    Returns the steps of the evaluated checkpoints, the chosen one, and for each sampling the outcomes at each of them.
+    Returns the steps of the evaluated checkpoints, the chosen one, for each sampling the outcomes of every start at
+    each of them, and what the numbers rest on: the training's resolved config, the fingerprint of the data, versions.
     """
     run_dir, log = out / "runs" / cell.name, out / "logs" / f"{cell.name}.log"
     words = [*cell.words, f"data={cell.data}", f"seed={cell.seed}", f"run_dir={run_dir}"]
@@ -135,6 +138,9 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
         "train_seconds": trained.meta["seconds"],
         "parameters": sum(p.numel() for p in policy.parameters()),
         "protocol": content["protocol"] | {"seed_split": "evaluation"},
+        "versions": content["versions"],
+        "config": {key: value for key, value in trained.config.items() if key not in ("run_dir", "data", CONTENT)},
+        "data": trained.config[CONTENT]["data"],
     }
 
 
@@ -166,11 +172,12 @@ def _evaluate(
 
 
 def _outcomes(content: dict[str, Any], sampling: Sampling) -> dict[str, Any]:
+    """Success of each start as a text of 0 and 1; scores where they say more."""
     episodes = content["results"][str(sampling.nfe)]["episodes"]
-    return {
-        "success": [bool(episode["success"]) for episode in episodes],
-        "score": [round(float(episode["score"]), 4) for episode in episodes],
-    }
+    success = "".join("01"[bool(episode["success"])] for episode in episodes)
+    if not task_named(content["protocol"]["environment"]["task"]).graded:
+        return {"success": success}
+    return {"success": success, "score": [round(float(episode["score"]), 4) for episode in episodes]}
 
 
 def latency(run_dir: Path, sampling: Sampling, device: str = "cpu") -> float:

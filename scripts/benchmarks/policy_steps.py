@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from scripts.benchmarks.policy_table import Records, kind_of
+from scripts.benchmarks.policy_table import Records, outcomes_of
 from scripts.support import tables
 
 Curves = dict[str, dict[tuple[str, str], dict[int, list[float]]]]
@@ -22,12 +22,11 @@ def curves(records: Records) -> Curves:
         made, found = record["settings"], record["result"]
         if len(found["steps"]) < FEWEST:
             continue
-        kind = kind_of(found)
         of_task = result.setdefault(made["task"], {})
-        for sampling, outcomes in found["samplings"].items():
+        for sampling in found["samplings"]:
             of_method = of_task.setdefault((made["method"], sampling), {})
-            for step, each in outcomes.items():
-                of_method.setdefault(int(step), []).append(statistics.fmean(each[kind]))
+            for step in found["steps"]:
+                of_method.setdefault(int(step), []).append(statistics.fmean(outcomes_of(found, sampling, step)))
     return result
 
 
@@ -45,11 +44,11 @@ def markdown(found: Curves) -> str:
     return "\n\n".join(parts)
 
 
-def draw(path: Path, found: Curves) -> None:
-    """A panel a task, a line a method and NFE: the mean over seeds, and their range."""
+def draw(path: Path, found: Curves, digest: str = "") -> None:
+    """A panel a task, a line a method and NFE: the mean over seeds, and their range. digest: kept in the file."""
     from scripts.support.figures import figure
 
-    with figure(path, columns=len(found)) as axes:
+    with figure(path, columns=len(found), made_of=digest) as axes:
         for place, (task, methods) in zip(axes, found.items(), strict=True):
             for (method, sampling), curve in methods.items():
                 steps = sorted(curve)

@@ -14,7 +14,7 @@ from scripts.support import tables
 from scripts.support.heads import objectives
 
 Records = Mapping[str, Mapping[str, Any]]
-SIMULATORS = ("mujoco", "robosuite", "gym-pusht", "pymunk")
+PACKAGES = ("torch", "mujoco", "robosuite", "gym-pusht", "pymunk")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Row:
 
     mean: over seeds and the last checkpoints, of success or (graded tasks) score; spread: over seeds, None for one.
     best: of the checkpoint that was chosen on other starts, over seeds; low, high: Wilson's interval of its successes,
-    or (graded) two standard errors around its score, within [0, 1].
+    or (graded) two standard errors around its score, within [0, 1]. latency_ms: None where it was not measured.
+    outcomes: of its starts.
     """
 
     task: str
@@ -36,11 +37,10 @@ class Row:
     best: float
     low: float
     high: float
-    latency_ms: float
+    latency_ms: float | None
     train_seconds: float
     graded: bool
-    outcomes: list[bool]
-    scores: list[float]
+    outcomes: list[float]
 
     @property
     def kind(self) -> str:
@@ -51,6 +51,14 @@ class Row:
 def kind_of(result: Mapping[str, Any]) -> str:
     """What a training's outcomes are told by: `score` for a graded task, else `success`."""
     return "score" if task_named(result["protocol"]["environment"]["task"]).graded else "success"
+
+
+def outcomes_of(result: Mapping[str, Any], sampling: str, step: int | str) -> list[float]:
+    """What each start came to at a checkpoint: the score of a graded task, else 1 for a success and 0."""
+    outcomes = result["samplings"][sampling][str(step)]
+    if kind_of(result) == "score":
+        return list(outcomes["score"])
+    return [float(success == "1") for success in outcomes["success"]]
 
 
 def rows(records: Records) -> list[Row]:
@@ -67,19 +75,17 @@ def rows(records: Records) -> list[Row]:
 
 def _row(task: str, method: str, sampling: str, group: Sequence[Mapping[str, Any]]) -> Row:
     results = [record["result"] for record in group]
-    kind = kind_of(results[0])
-    graded = kind == "score"
+    graded = kind_of(results[0]) == "score"
     means = [
-        statistics.fmean(statistics.fmean(outcomes[kind]) for outcomes in result["samplings"][sampling].values())
+        statistics.fmean(statistics.fmean(outcomes_of(result, sampling, step)) for step in result["steps"])
         for result in results
     ]
-    best = [result["samplings"][sampling][str(result["best"])] for result in results]
-    pooled = [value for outcomes in best for value in outcomes[kind]]
+    pooled = [value for result in results for value in outcomes_of(result, sampling, result["best"])]
     if graded:
         mean, error = mean_and_error(pooled)
         low, high = max(0.0, mean - 2 * error), min(1.0, mean + 2 * error)
     else:
-        low, high = wilson(sum(pooled), len(pooled))
+        low, high = wilson(round(sum(pooled)), len(pooled))
     return Row(
         task=task,
         method=method,
@@ -91,16 +97,35 @@ def _row(task: str, method: str, sampling: str, group: Sequence[Mapping[str, Any
         best=statistics.fmean(pooled),
         low=low,
         high=high,
-        latency_ms=statistics.median(result["latency_ms"][sampling] for result in results),
+        latency_ms=_median([result["latency_ms"][sampling] for result in results if "latency_ms" in result]),
         train_seconds=statistics.fmean(result["train_seconds"] for result in results),
         graded=graded,
-        outcomes=[success for outcomes in best for success in outcomes["success"]],
-        scores=[score for outcomes in best for score in outcomes["score"]],
+        outcomes=pooled,
     )
 
 
-def markdown(found: Sequence[Row], records: Records, about: str) -> str:
-    """The page: how it was made, a table a task, and what they say."""
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
+
+
+def markdown(found: Sequence[Row], records: Records) -> str:
+    """The page: how it was made, an overview, a table a task, and what they say."""
+    given = parts(found, records)
+    return "\n\n".join(["# Policies", *(given[name] for name in ("protocol", "overview", "tasks") if name in given)])
+
+
+def parts(found: Sequence[Row], records: Records) -> dict[str, str]:
+    """The page's parts by name: `protocol`, `overview` (of several tasks), `tasks`."""
+    tasks = list(dict.fromkeys(row.task for row in found))
+    result = {"protocol": _protocol(records)} | ({"overview": _overview(found, tasks)} if len(tasks) > 1 else {})
+    of_tasks = []
+    for task in tasks:
+        chosen = [row for row in found if row.task == task]
+        of_tasks += [f"## {task}", _training(records, task), _table(chosen), *_reading(chosen)]
+    return result | {"tasks": "\n\n".join(of_tasks)}
+
+
+def _protocol(records: Records) -> str:
     first = next(iter(records.values()))
     settings, protocol = first["settings"], first["result"]["protocol"]
     kept = (
@@ -109,22 +134,23 @@ def markdown(found: Sequence[Row], records: Records, about: str) -> str:
         if settings["last"] > 1
         else "both columns are the last checkpoint"
     )
-    simulators = ", ".join(f"{name} {first['versions'][name]}" for name in SIMULATORS if name in first["versions"])
-    parts = [
-        "# Policies",
+    return (
         f"Every method with the same network ({first['result']['parameters'] / 1e6:.2f}M parameters), data, normaliser "
         f"and steps unless told below. {settings['episodes']} starts that training never saw (seed "
         f"{settings['seed_of_starts']}), the same for all; {kept}. Cap {protocol['max_steps']} steps "
         f"or the task's own; {protocol['initial_noise']} initial noise; EMA weights; "
         f"{protocol['environment']['engine']} engine, {protocol['environment']['mode']} mode. Milliseconds are "
-        f"a policy call of one robot, {_where(settings['device'])}. {about}, {simulators}.",
-    ]
-    tasks = list(dict.fromkeys(row.task for row in found))
-    parts += [_overview(found, tasks)] if len(tasks) > 1 else []
-    for task in tasks:
-        chosen = [row for row in found if row.task == task]
-        parts += [f"## {task}", _training(records, task), _table(chosen), *_reading(chosen)]
-    return "\n\n".join(parts)
+        f"a policy call of one robot, {_where(settings['device'])}. {_made_on(records)}."
+    )
+
+
+def _made_on(records: Records) -> str:
+    """The machines and versions of the records, each once."""
+    machines = [f"{record['processor']}, {record['cores']} cores" for record in records.values()]
+    machines += [str(record["gpu"]) for record in records.values() if record["gpu"]]
+    versions = [record["result"]["versions"] for record in records.values()]
+    packages = [f"{name} {each[name]}" for name in PACKAGES for each in versions if name in each]
+    return "; ".join([*dict.fromkeys(machines), ", ".join(dict.fromkeys(packages))])
 
 
 def _where(device: str) -> str:
@@ -166,7 +192,7 @@ def _table(chosen: Sequence[Row]) -> str:
             f"{row.mean:.3f}" + (f" ± {row.spread:.3f}" if row.spread is not None else ""),
             f"{row.best:.3f}",
             f"{row.low:.3f}-{row.high:.3f}",
-            f"{row.latency_ms:.1f}",
+            "-" if row.latency_ms is None else f"{row.latency_ms:.1f}",
             f"{row.train_seconds:.0f}",
         ]
         for row in chosen
@@ -183,8 +209,10 @@ def _reading(chosen: Sequence[Row]) -> list[str]:
     for row in chosen:
         if row is isd or row.method == "isd" or len(row.outcomes) != len(isd.outcomes):
             continue
-        slower = row.latency_ms / isd.latency_ms
-        said.append(f"{row.method} {row.sampling} ({_compared(isd, row)}; {slower:.1f} times the latency)")
+        slower = ""
+        if row.latency_ms is not None and isd.latency_ms is not None:
+            slower = f"; {row.latency_ms / isd.latency_ms:.1f} times the latency"
+        said.append(f"{row.method} {row.sampling} ({_compared(isd, row)}{slower})")
     what = "Scores" if isd.graded else "Successes"
     return [f"{what} of iSD at 1 NFE against each other method on the same starts: {'; '.join(said)}."] if said else []
 
@@ -192,23 +220,28 @@ def _reading(chosen: Sequence[Row]) -> list[str]:
 def _compared(first: Row, second: Row) -> str:
     """The verdict on two rows of the same starts: McNemar's test, or (graded) the mean difference of the scores."""
     if first.graded:
-        mean, error = mean_and_error([a - b for a, b in zip(first.scores, second.scores, strict=True)])
+        mean, error = mean_and_error([a - b for a, b in zip(first.outcomes, second.outcomes, strict=True)])
         verdict = "different" if abs(mean) > 2 * error else "not distinguishable"
         return f"{verdict}, {mean:+.3f} ± {error:.3f}"
-    found = mcnemar(first.outcomes, second.outcomes)
+    found = mcnemar([value == 1 for value in first.outcomes], [value == 1 for value in second.outcomes])
     return f"{'different' if found.different else 'not distinguishable'}, p = {found.p_value:.2g}"
 
 
-def draw(path: Path, found: Sequence[Row]) -> None:
-    """Success of the chosen checkpoint against latency, with its interval: a panel a task, a point a method and NFE."""
+def draw(path: Path, found: Sequence[Row], digest: str = "") -> None:
+    """Success of the chosen checkpoint against latency, with its interval: a panel a task, a point a method and NFE.
+
+    digest: of what is drawn, kept in the file.
+    """
     from scripts.support.figures import figure
 
     tasks = list(dict.fromkeys(row.task for row in found))
     methods = list(dict.fromkeys(row.method for row in found))
-    with figure(path, columns=len(tasks)) as axes:
+    with figure(path, columns=len(tasks), made_of=digest) as axes:
         for place, task in zip(axes, tasks, strict=True):
             chosen = [row for row in found if row.task == task]
             for row in chosen:
+                if row.latency_ms is None:
+                    continue
                 error = [[row.best - row.low], [row.high - row.best]]
                 colour = f"C{methods.index(row.method)}"
                 place.errorbar(row.latency_ms, row.best, error, fmt="o", color=colour, elinewidth=0.6, markersize=4)
@@ -221,4 +254,4 @@ def draw(path: Path, found: Sequence[Row]) -> None:
 
 def content(found: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows as JSON has them."""
-    return [{key: value for key, value in asdict(row).items() if key not in ("outcomes", "scores")} for row in found]
+    return [{key: value for key, value in asdict(row).items() if key != "outcomes"} for row in found]

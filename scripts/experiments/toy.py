@@ -27,7 +27,7 @@ from scripts.experiments.toy_cells import ToyCell, train
 from scripts.experiments.toy_figures import draw
 from scripts.experiments.toy_report import gates, markdown, summary
 from scripts.support import command
-from scripts.support.cells import finished, run_cells
+from scripts.support.cells import existing, run_cells
 from scripts.support.heads import objectives, teachers_place
 
 PASSES = {"quick": 8_000, "light": 6_000, "default": 10_000, "full": 48_000, "rows": 10_000}
@@ -107,8 +107,7 @@ def main(flags: argparse.Namespace) -> int:
         raise InputError(f"--passes={passes} --seeds={flags.seeds}: expected numbers of at least 1.")
     wanted = own_cells(flags.rows, flags.seeds, passes) if flags.rows else cells(size, passes)
     if flags.report:
-        there = {cell.name: finished(flags.out, cell) for cell in wanted}
-        done = {name: record for name, record in there.items() if record is not None}
+        done = existing(flags.out, wanted)
         if not done:
             raise InputError(f"--report: no cell of this table is finished in {flags.out}.")
         print(f"{len(done)} of {len(wanted)} cells are finished.")

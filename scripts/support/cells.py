@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 from isd_core.support.errors import InputError
 from isd_core.support.files import read_json, write_json
 from isd_core.support.progress import Progress
-from isd_core.training.checkpoint import provenance
+from scripts.support.command import machine
 from scripts.support.launchers import launch
 
 
@@ -65,14 +65,22 @@ def settings(cell: Cell) -> dict[str, Any]:
 
 
 def run_cells(
-    work: Work, cells: Sequence[Cell], out: Path, workers: int, desc: str, launcher: str = "local"
+    work: Work,
+    cells: Sequence[Cell],
+    out: Path,
+    workers: int,
+    desc: str,
+    launcher: str = "local",
+    records: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The records of all cells by name; those not yet done are computed by `work(cell, out)`, `workers` at a time.
 
-    launcher: where (`scripts.support.launchers`). A result is written as soon as it is there.
+    launcher: where (`scripts.support.launchers`). records: the folder that keeps the records, `out` if None. A result
+    is written as soon as it is there.
     """
-    todo = [cell for cell in cells if finished(out, cell) is None]
-    compute = partial(_compute, work, out.resolve())
+    kept = out if records is None else records
+    todo = [cell for cell in cells if finished(kept, cell) is None]
+    compute = partial(_compute, work, out.resolve(), kept.resolve())
     with Progress(len(cells), desc, "cell", initial=len(cells) - len(todo)) as bar:
         if workers == 1 and launcher == "local":
             for cell in todo:
@@ -81,13 +89,18 @@ def run_cells(
         elif todo:
             for cell in launch(compute, todo, workers, launcher, out.resolve()):
                 bar.update(1, done=cell.name)
-    records = {cell.name: finished(out, cell) for cell in cells}
-    return {name: record for name, record in records.items() if record is not None}
+    return existing(kept, cells)
 
 
-def _compute(work: Work, out: Path, cell: Cell) -> None:
+def existing(records: Path, cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
+    """The records of those cells that are finished, by name."""
+    found = {cell.name: finished(records, cell) for cell in cells}
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def _compute(work: Work, out: Path, records: Path, cell: Cell) -> None:
     started = time.perf_counter()
     result = work(cell, out)
     seconds = time.perf_counter() - started
-    record = {"settings": settings(cell), "result": result, "seconds": seconds, **provenance()}
-    write_json(cell_file(out, cell), record)
+    record = {"settings": settings(cell), "result": result, "seconds": seconds, **machine()}
+    write_json(cell_file(records, cell), record)

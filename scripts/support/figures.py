@@ -19,6 +19,7 @@ except ImportError as error:
 from isd_core.support.files import atomic_write
 
 SIZE = (4.6, 3.4)
+MADE_OF = "Made-Of"
 STYLES = ("-", "--", ":")
 
 
@@ -32,13 +33,28 @@ class Line:
 
 
 @contextmanager
-def figure(path: Path, columns: int = 1, rows: int = 1, size: tuple[float, float] = SIZE) -> Iterator[list[Axes]]:
-    """Axes to draw on, row by row; written to `path` when the block ends."""
+def figure(
+    path: Path, columns: int = 1, rows: int = 1, size: tuple[float, float] = SIZE, made_of: str = ""
+) -> Iterator[list[Axes]]:
+    """Axes to draw on, row by row; written to `path` when the block ends.
+
+    made_of: a digest of what is drawn, kept in the file; pictures of the same numbers differ between machines.
+    """
     with mpl.rc_context({"font.size": 8, "axes.grid": True, "grid.alpha": 0.3, "lines.linewidth": 1.1}):
         drawn = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained", dpi=130)
         yield list(np.ravel(drawn.subplots(rows, columns, squeeze=False)))
         with atomic_write(path) as temporary:
-            drawn.savefig(temporary, format="png")
+            drawn.savefig(temporary, format="png", metadata={MADE_OF: made_of} if made_of else None)
+
+
+def made_of(path: Path) -> str | None:
+    """The digest that `figure` left in a file; None where there is no such file."""
+    from PIL import Image
+
+    if not path.exists():
+        return None
+    with Image.open(path) as picture:
+        return picture.info.get(MADE_OF)
 
 
 def lines(axes: Axes, runs: Sequence[Line], title: str, x: str, y: str, log: bool = True) -> None:
