@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from isd_core.dropout import without_keys
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import Points
 from isd_core.paths import Path
@@ -82,7 +83,7 @@ class Teacher(Velocity):
 
     def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         with torch.no_grad():
-            return self.net(x, t, t, cond)
+            return self.net(x, t, t, without_keys(cond))
 
     def frozen(self) -> list[nn.Module]:
         return [self.net] if isinstance(self.net, nn.Module) else []

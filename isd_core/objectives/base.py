@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from isd_core.dropout import shared
 from isd_core.flow_map import FlowMap
 from isd_core.guidance import Guidance, NoGuidance
-from isd_core.network import Cond, SameDropout, VelocityNet, has_dropout, stack
+from isd_core.network import Cond, VelocityNet, stack
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
 from isd_core.support.fields import NonNegative, OpenShare
@@ -112,7 +113,7 @@ class FlowMapObjective(Objective):
     share: part of a batch that takes the residual. With share = 1 every sample takes both terms; with less, the rest of
     the batch takes the flow-matching term alone (MeanFlow's share of s = t, the shortcut's bootstrap share).
     diagonal_times: the law of t for that rest; None is `times`.
-    same_dropout: the calls of a step see the same dropout masks, as consistency training wants it.
+    All passes of a step see the same dropout masks row by row (`isd_core.dropout`).
     """
 
     path: Path
@@ -124,7 +125,6 @@ class FlowMapObjective(Objective):
     diagonal: NonNegative = 1.0
     share: OpenShare = 1.0
     diagonal_times: TimeLaw | None = None
-    same_dropout: bool = False
 
     def __post_init__(self) -> None:
         for law in (self.times, self.diagonal_times):
@@ -193,7 +193,8 @@ class FlowMapObjective(Objective):
 
     def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
         """Terms: residual, and flow (L_FM) where there is a diagonal term."""
-        net = SameDropout(net, draw.x.device) if self.same_dropout and has_dropout(net) else net
+        net, cond = shared(net, draw.cond, len(draw.x), draw.x.device)
+        draw = draw._replace(cond=cond)
         points = self.points(net, draw)  # x_t, v: [B, ...]; t, s: [B]
         if self.share == 1:
             return self._both_terms_on_all_rows(net, points, draw.extra)

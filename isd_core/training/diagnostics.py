@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from isd_core.derivatives import CentralDifference
+from isd_core.dropout import shared
 from isd_core.network import Cond, VelocityNet
 from isd_core.objectives.base import FlowMapObjective, LossOut, Objective
 from isd_core.times import FixedEnd
@@ -52,7 +53,9 @@ def estimates(
     if not isinstance(objective, FlowMapObjective):
         return {}
     x, cond = x[:ROWS], {key: value[:ROWS] for key, value in cond.items()}
-    points = objective.points(net, objective.draw(x, cond, rng, step)).rows(slice(0, objective.rows(len(x))))
+    draw = objective.draw(x, cond, rng, step)
+    net, cond = shared(net, draw.cond, len(x), x.device)
+    points = objective.points(net, draw._replace(cond=cond)).rows(slice(0, objective.rows(len(x))))
     at = (points.x_t, points.t, points.s, points.cond)
     v, F = net(points.x_t, points.t, points.t, points.cond), net(*at)
     unit = objective.path.unit(points.t)

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, nn
 
 from isd_core.derivatives import matmul_precision
+from isd_core.dropout import keyed
 from isd_core.network import Trainable, VelocityNet
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.training.config import REDUCE_OVERHEAD
@@ -30,6 +31,7 @@ class LossModule(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.objective, self.autocast, self.keep_casts = model, objective, autocast, keep_casts
+        keyed(model.net)  # before anything is compiled or sharded
         weighting = getattr(objective, "weighting", None)
         self.weighting = weighting if isinstance(weighting, nn.Module) else None
         self.frozen = nn.ModuleList(objective.frozen()).requires_grad_(False).eval()
