@@ -104,7 +104,7 @@ class Trainer:
         try:
             self._resume()
         except BaseException:
-            self._lock.give_back()
+            self.close()
             raise
 
     # -- one step ---------------------------------------------------------------------------------------------------
@@ -188,7 +188,11 @@ class Trainer:
                 at_end(self)
             return folder
         finally:
-            self._lock.give_back()
+            self.close()
+
+    def close(self) -> None:
+        """Gives the run's folder back, which `run` does by itself: for a caller who makes the steps alone."""
+        self._lock.give_back()
 
     def _run(self, loggers: Sequence[Logger], until: int | None) -> Path:
         end = self.cfg.steps if until is None else min(until, self.cfg.steps)

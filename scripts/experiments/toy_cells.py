@@ -7,6 +7,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -176,21 +177,21 @@ def train(cell: ToyCell, out: Path) -> dict[str, Any]:
     passes = passes_of(cell, out)
     steps = max(1, round(cell.passes / passes.total))
     setup = build(cell, steps, out)
-    trainer = trainer_of(cell, setup, steps, out)
     curve: list[dict[str, Any]] = []
     seconds, diverged = 0.0, None
-    for due in sorted({round(u * steps) for u in POINTS}):
-        norms: list[float] = []
-        started = time.perf_counter()
-        try:
-            while trainer.step < due:
-                norms.append(float(trainer.train_step()[1]))
-        except DivergedError:
-            diverged = trainer.step
-            break
-        finally:
-            seconds += time.perf_counter() - started
-        curve.append({"step": due, "passes": due * passes.total} | measure(setup, cell.data) | _spread(norms))
+    with closing(trainer_of(cell, setup, steps, out)) as trainer:
+        for due in sorted({round(u * steps) for u in POINTS}):
+            norms: list[float] = []
+            started = time.perf_counter()
+            try:
+                while trainer.step < due:
+                    norms.append(float(trainer.train_step()[1]))
+            except DivergedError:
+                diverged = trainer.step
+                break
+            finally:
+                seconds += time.perf_counter() - started
+            curve.append({"step": due, "passes": due * passes.total} | measure(setup, cell.data) | _spread(norms))
     with atomic_write(weights_file(out, cell.name)) as temporary:
         save_file({key: value.contiguous() for key, value in setup.net.state_dict().items()}, temporary)
     cost = {"graded": passes.graded, "ungraded": passes.ungraded, "total": passes.total}
