@@ -9,7 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from isd_core.support import hdf5_groups
 from isd_core.support.errors import InputError
+from isd_core.support.hdf5_groups import number
 from isd_envs.demonstrations import hdf5
 from isd_envs.demonstrations.hdf5 import DemonstrationFile
 from isd_policy.data.demonstrations import Demonstrations, Rows
@@ -64,12 +66,12 @@ class _Reader:
             raise InputError(
                 f"{self.path}: the filter key `{filter_key}` lists no demonstration; choose another or null."
             )
-        if absent := sorted(set(names) - set(self.file.names), key=hdf5.number):
+        if absent := sorted(set(names) - set(self.file.names), key=number):
             raise InputError(
                 f"{self.path}: the filter key `{filter_key}` lists `{absent[0]}`, which is not under `data`. The file "
                 "is incomplete or its mask is of another file."
             )
-        return sorted(names, key=hdf5.number)
+        return sorted(names, key=number)
 
     def _actions(self, name: str) -> np.ndarray:
         """[L, Da] float32."""
@@ -168,7 +170,7 @@ class _HDF5Rows:
         try:
             values: np.ndarray = self._node(episode)[first - before : end - before]
         except (OSError, RuntimeError) as error:
-            raise InputError(hdf5.failure(self.path, error)) from error
+            raise InputError(hdf5_groups.failure(self.path, error)) from error
         return values
 
     def _node(self, episode: int) -> h5py.Dataset:
