@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from isd_policy.actions import ActionRepresentation as ActionRepresentation
     from isd_policy.backend import PolicyBackend as PolicyBackend
     from isd_policy.data.demonstrations import Demonstrations as Demonstrations
+    from isd_policy.data.reader import Reader as Reader
+    from isd_policy.data.reader import ReadOptions as ReadOptions
     from isd_policy.encoder import ObservationEncoder as ObservationEncoder
     from isd_policy.evaluation import Evaluation as Evaluation
     from isd_policy.evaluation import evaluate as evaluate

@@ -2,7 +2,8 @@
 
 from isd_core.roles import ROLES, build, register
 from isd_policy import actions, encoder
+from isd_policy.data import reader
 
-DECLARING = (actions, encoder)
+DECLARING = (actions, encoder, reader)
 
 __all__ = ["DECLARING", "ROLES", "build", "register"]

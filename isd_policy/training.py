@@ -66,7 +66,8 @@ def train(
         "seed": seed,
     }
     fixed |= {} if steps is None else {"trainer.steps": steps}
-    config = config_from("policy_train", {**settings, **fixed})
+    read_by = {f"dataset.{key}": value for key, value in demonstrations.read_by.items()}
+    config = config_from("policy_train", {**read_by, **settings, **fixed})
     training.finished(train_from(config, demonstrations))
     policy = load(config["run_dir"])
     assert isinstance(policy, Policy)
@@ -84,6 +85,9 @@ def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = N
     world = distributed.join(pick_device(config["trainer"]["device"]))
     if demonstrations is None:
         demonstrations = read_shared(config["data"], config["dataset"], world)
+    for part in (config["task"], config["dataset"]):  # null means all that the file has
+        if part["observation_keys"] is None:
+            part["observation_keys"] = list(demonstrations.observations)
     check_task(demonstrations, config["task"])
     if world.is_main and config["task"]["name"] != OWN:
         options = config["dataset"]

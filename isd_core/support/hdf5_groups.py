@@ -140,3 +140,21 @@ class HDF5File:
                 walk(f"{path}/{name}")
 
         walk("")
+
+    def arrays(self) -> Iterator[tuple[str, h5py.Dataset]]:
+        """(path, array) of every array of the file; groups that links repeat are walked once."""
+        seen: set[h5py.h5g.GroupID] = set()
+        waiting = [""]
+        while waiting:
+            above = waiting.pop()
+            parent = self.member(above) if above else self.file
+            if not isinstance(parent, h5py.Group) or parent.id in seen:
+                continue
+            seen.add(parent.id)
+            for name in parent:
+                path = f"{above}/{name}" if above else name
+                node = self.member(path)
+                if isinstance(node, h5py.Dataset):
+                    yield path, node
+                elif node is not None:
+                    waiting.append(path)

@@ -40,7 +40,7 @@ NAMES = frozenset(
 )
 """Fields that hold a word or a name though their default is null or still to give."""
 
-LISTS = frozenset({"episodes", "labels", "observation_keys"})
+LISTS = frozenset({"actions", "episodes", "labels", "observation_keys"})
 """Fields that hold a list where their default is null: one value is the list of one."""
 
 MISSING = "???"
@@ -181,7 +181,8 @@ def _parsed(override: Override, text: str, default: Any) -> Any:
 
 
 def apply(config: DictConfig, override: Override) -> None:
-    """Sets, adds or removes the field of `override` in a composed config; a mapping is merged into the one there.
+    """Sets, adds or removes the field of `override` in a composed config; a mapping is merged into the one there, and
+    one without fields takes any.
 
     Raises `InputError` for a field that is not there, or is there already, and for a value of another type.
     """
@@ -202,14 +203,17 @@ def apply(config: DictConfig, override: Override) -> None:
     if override.sign == "+" and default not in (None, MISSING) and not isinstance(value, dict):
         raise InputError(f"`{override.word}`: there is a field `{override.key}` already; leave the + out to set it.")
     try:
-        OmegaConf.update(parent, name, value, merge=True, force_add=bool(override.sign))
+        OmegaConf.update(parent, name, value, merge=True, force_add=bool(override.sign) or default == {})
     except OmegaConfBaseException as error:
         inner = str(getattr(error, "full_key", None) or override.key)
         raise unknown_field(config, inner, f" `+{override.word}` adds it.") from error
 
 
 def assign(config: DictConfig, key: str, value: Any) -> None:
-    """Sets a dotted field to a value as it is; a mapping is merged. `InputError` for a field that is not there."""
+    """Sets a dotted field to a value as it is; a mapping is merged, and one without fields takes any.
+
+    Raises `InputError` for a field that is not there.
+    """
     *parents, name = key.split(".")
     node: Any = config
     for part in parents:
@@ -217,7 +221,7 @@ def assign(config: DictConfig, key: str, value: Any) -> None:
     if not isinstance(node, DictConfig) or name not in node.keys():  # noqa: SIM118
         raise unknown_field(config, key)
     try:
-        OmegaConf.update(node, name, _plain(value), merge=True)
+        OmegaConf.update(node, name, _plain(value), merge=True, force_add=_value(node, name) == {})
     except OmegaConfBaseException as error:
         raise unknown_field(config, str(getattr(error, "full_key", None) or key)) from error
 

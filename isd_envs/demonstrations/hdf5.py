@@ -81,6 +81,11 @@ class DemonstrationFile:
     # -- descriptions -------------------------------------------------------------------------------------------------
 
     @property
+    def says_environment(self) -> bool:
+        """Whether the file describes an environment at all, well or badly."""
+        return "env_args" in self._data.attrs or "env" in self._data.attrs
+
+    @property
     def env_args(self) -> dict[str, Any]:
         """The environment as robomimic describes it: env_name, env_version, env_kwargs.
 

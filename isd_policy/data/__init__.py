@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from isd_core.support.errors import InputError
-from isd_core.support.zarr_groups import is_group
 from isd_core.training.distributed import World
 from isd_core.training.shared_memory import shared
 from isd_policy.data.demonstrations import Demonstrations
+from isd_policy.data.reader import ReadOptions
 
 
 def read_shared(path: str | Path, options: Mapping[str, Any], world: World) -> Demonstrations:
@@ -33,29 +33,29 @@ def read_shared(path: str | Path, options: Mapping[str, Any], world: World) -> D
 
 
 def read(path: str | Path, options: Mapping[str, Any]) -> Demonstrations:
-    """The demonstrations of a file; its content decides who reads it. options: the fields of the group `dataset`.
+    """The demonstrations of a file. options: the fields of the group `dataset`, of which any may be left out.
 
-    Observations of robosuite 1.4 become those of 1.5 (see `translations`). Raises `InputError` when the file or what it
-    holds cannot be used.
+    Its reader is the one that `dataset.reader` names, or that recognises the file. Observations of robosuite 1.4 become
+    those of 1.5 (see `translations`). Raises `InputError` when the file or what it holds cannot be used.
     """
-    from isd_policy.data.translations import translated  # a loaded policy needs no reader
+    from isd_policy.data.rate import rate_of
+    from isd_policy.data.readers import reader_of  # a loaded policy needs no reader
+    from isd_policy.data.translations import translated
 
     path = Path(path)
-    if isinstance(options["observation_keys"], str) or not options["observation_keys"]:
+    keys = options.get("observation_keys")
+    if isinstance(keys, str) or (keys is not None and not keys):
         raise InputError(
-            f"dataset.observation_keys={options['observation_keys']!r}: expected a list of at least one key, as "
-            "[object]."
+            f"dataset.observation_keys={keys!r}: expected a list of at least one key, as [object], or null for all of "
+            "the file."
         )
-    options = {key: value for key, value in options.items() if key != "allow_differences"}  # the training's concern
-    return translated(
-        _read(path, options), lambda keys: _read(path, {**options, "observation_keys": keys, "pictures": "disk"})
+    reader = reader_of(path, options)
+    asked = ReadOptions(
+        observation_keys=None if keys is None else tuple(keys),
+        **{key: options[key] for key in ("action_key", "filter_key", "pictures", "external") if key in options},
     )
-
-
-def _read(path: Path, options: Mapping[str, Any]) -> Demonstrations:
-    from isd_envs.demonstrations.pusht_recording import is_recording
-    from isd_policy.data import pusht, robomimic, zarr_store
-
-    if path.exists() and is_group(path):
-        return (pusht if is_recording(path, bool(options.get("external"))) else zarr_store).read(path, **options)
-    return robomimic.read(path, **options)
+    found = reader.read(path, asked)
+    found = replace(found, rate=rate_of(path, found.rate, found.env_args, options.get("rate")))
+    return translated(
+        found, lambda keys: reader.read(path, replace(asked, observation_keys=tuple(keys), pictures="disk"))
+    )

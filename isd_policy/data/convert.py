@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 
-from isd_core.support.cli import command
+from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
-from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
 from isd_policy.data import read
 from isd_policy.data.demonstrations import Rows
-from isd_policy.data.description import Description, describe
+from isd_policy.data.description import Description, describe, read_by
+from isd_policy.data.uses import next_training
 from isd_policy.data.zarr_store import CHUNK_STEPS, FORMAT, create_numbers, create_pictures, seal
 
 BLOCK_STEPS = 64 * CHUNK_STEPS
 """Steps that are written at once: whole chunks of pictures."""
 
 
-def convert(path: Path, out: Path, external: bool = False) -> Description:
+def convert(path: Path, out: Path, options: Mapping[str, Any] | None = None) -> Description:
     """Writes all observations, actions, masks and the environment's description of `path` to a new store `out`.
 
-    Pictures go through in blocks, so that they are never all in memory. external: whether the file may take data from
-    other files. Returns what was read. Raises `InputError` when `out` exists or the file cannot be trained on.
+    Pictures go through in blocks, so that they are never all in memory. options: those of the group `dataset` by which
+    a file is read. Returns what was read. Raises `InputError` when `out` exists or the file cannot be trained on.
     """
     if out.exists():
         raise InputError(f"{out} exists already; remove it, or choose another out=.")
-    described = describe(path, external)
-    if described.env_args is None:
-        raise InputError(f"{path} does not say of which environment it is (env_args), so no policy could be evaluated.")
+    how = dict(options or {})
+    described = describe(path, how)
+    if not described.observations or not described.actions:
+        absent = "actions" if described.observations else "observations"
+        raise InputError(f"{path} has no {absent}, so nothing could be trained on a store of it.")
     try:
         import zarr
     except ImportError as error:
@@ -46,12 +48,12 @@ def convert(path: Path, out: Path, external: bool = False) -> Description:
         ends = np.cumsum(described.lengths)
         create_numbers(meta, "episode_ends", ends.shape, np.int64)[:] = ends
         for action_key in described.actions:
-            actions = read(path, {"observation_keys": keys[:1], "action_key": action_key, "external": external}).actions
+            actions = read(path, how | {"observation_keys": keys[:1], "action_key": action_key}).actions
             create_numbers(data, action_key, actions.shape, np.float32)[:] = actions
             bar.update(1)
         first = next(iter(described.actions))
-        options = {"observation_keys": keys, "action_key": first, "pictures": "disk", "external": external}
-        for key, rows in read(path, options).observations.items():
+        asked = {"observation_keys": keys, "action_key": first, "pictures": "disk"}
+        for key, rows in read(path, how | asked).observations.items():
             _write(data, key, rows, ends)
             bar.update(1)
         seal(temporary, group)
@@ -64,6 +66,7 @@ def _attributes(described: Description) -> dict[str, Any]:
         "names": list(described.names),
         "masks": {key: list(names) for key, names in described.masks.items()},
         "env_args": described.env_args,
+        "rate": described.rate,
         "source": described.path.name,
     }
 
@@ -94,10 +97,10 @@ def _blocks(rows: Rows, ends: np.ndarray) -> Iterator[np.ndarray]:
 @command("data_convert", positional="data")
 def main(cfg: DictConfig) -> None:
     """Converts a file of demonstrations to a zarr v3 store, chunked for windows of pictures."""
-    described = convert(Path(str(cfg.data)), Path(str(cfg.out)), cfg.external)
+    described = convert(Path(str(cfg.data)), Path(str(cfg.out)), read_by(resolved(cfg)))
     print(
         f"{len(described.lengths)} demonstrations, {described.lengths.sum()} steps of {described.kind}. Written: "
-        f"{cfg.out}. Next: {command_line('isd_policy.train', data=cfg.out)} ..."
+        f"{cfg.out}. Next: {next_training(described, cfg.out)}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,7 +32,7 @@ class Demonstrations:
     observations: key -> [N, d] float32, or pictures [N, H, W, C] of bytes, which may be on disk; actions: [N, Da]
     float32 as the robot takes them; lengths: [E] steps of each episode, summing to N; names: the episodes' names in
     their file; env_args: what the file says about its environment, None where it has none; source: the file; rate:
-    control steps a second, where it is known.
+    control steps a second, where it is known; read_by: the fields of configs/dataset that a program read the file with.
     """
 
     observations: Mapping[str, Rows]
@@ -42,6 +42,7 @@ class Demonstrations:
     env_args: dict[str, Any] | None
     source: str
     rate: float | None = None
+    read_by: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_arrays(

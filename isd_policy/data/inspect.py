@@ -1,38 +1,33 @@
-"""`python -m isd_policy.data.inspect FILE`: what a file of demonstrations holds, what it fits, what is wrong."""
+"""`python -m isd_policy.data.inspect FILE`: what a file holds, what can be done with it, what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from isd_core.support.cli import CONFIGS, command, compose_config
+from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_envs.demonstrations.comparison import CannotCompareError, Difference, differences
 from isd_envs.env_args import spec_of_data
-from isd_envs.spec import EnvSpec, observation_shapes
-from isd_envs.task_configs import GYM, registered_tasks
-from isd_envs.tasks import GYM_OF_ROBOMIMIC, GYMNASIUM, OWN, task_named
+from isd_envs.spec import EnvSpec
 from isd_policy.data import read
-from isd_policy.data.description import Description, describe
+from isd_policy.data.description import Description, describe, read_by
+from isd_policy.data.uses import fits, uses
 
 
-def problems(described: Description, observed: Sequence[Difference]) -> list[str]:
-    """What keeps the file, or one of its keys, from being trained on."""
-    found = []
-    if described.env_args is None:
-        found.append("data.attrs['env_args'] is missing or no JSON with env_name: the environment is unknown.")
-    if not described.observations:
-        found.append("there are no observations (data/<demonstration>/obs): a recording of states alone.")
-    if not described.actions:
-        found.append("there are no actions (data/<demonstration>/actions).")
+def problems(
+    described: Description, observed: Sequence[Difference], options: Mapping[str, Any] | None = None
+) -> list[str]:
+    """What keeps the file, or one of its keys, from being trained on. options: those by which it is read."""
+    found = [f"it cannot be trained on: {use.missing}." for use in uses(described)[:1] if use.missing]
     if described.observations and described.actions:
         first_observation, first_action = next(iter(described.observations)), next(iter(described.actions))
         pairs = [(first_observation, key) for key in described.actions]
         pairs += [(key, first_action) for key in described.observations]
-        found += [text for key, action_key in pairs if (text := _refusal(described, key, action_key))]
+        found += [text for key, action_key in pairs if (text := _refusal(described, key, action_key, options))]
     found += [f"{difference}." for difference in observed if not difference.known]
     return list(dict.fromkeys(found))
 
@@ -47,45 +42,13 @@ def differences_of(described: Description) -> tuple[list[Difference], str]:
     return found, f"compared with the simulator's in restored states{known}"
 
 
-def _refusal(described: Description, key: str, action_key: str) -> str:
+def _refusal(described: Description, key: str, action_key: str, options: Mapping[str, Any] | None) -> str:
     """Why the reader refuses a pair of keys; empty where it takes them."""
-    options = {"observation_keys": [key], "action_key": action_key, "pictures": "disk", "external": described.external}
+    asked = {"observation_keys": [key], "action_key": action_key, "pictures": "disk"}
     try:
-        read(described.path, options)
+        read(described.path, {**(options or {"external": described.external}), **asked})
     except InputError as error:
         return str(error)
-    return ""
-
-
-def fits(described: Description) -> Iterator[tuple[str, str]]:
-    """(task, what is missing for it) for each task config of the file's environment; an empty text where it fits."""
-    if described.env_args is not None and described.env_args.get("type") in (GYMNASIUM, GYM_OF_ROBOMIMIC):
-        name = described.env_args["env_name"]
-        task = name if name in registered_tasks() else f"{GYM} task.id={name}"
-        yield task, _differences(described, list(described.observations))
-        return
-    for path in sorted((CONFIGS / "task").glob("[!.]*.yaml")):
-        if path.stem in (OWN, GYM) or described.env_args is None:
-            continue
-        task = compose_config("policy_train", [f"task={path.stem}", "data=FILE"])["task"]
-        if task_named(task.name).data_name != described.env_args["env_name"]:
-            continue
-        absent = [key for key in task.observation_keys if key not in described.observations]
-        yield path.stem, f"no {', '.join(absent)}" if absent else _differences(described, list(task.observation_keys))
-
-
-def _differences(described: Description, keys: list[str]) -> str:
-    """A size that the simulator would not give; empty where there is none."""
-    assert described.env_args is not None
-    shapes = {key: described.observations[key] for key in keys}
-    try:
-        spec = spec_of_data(described.env_args)
-        offered = observation_shapes(spec.with_pictures({k: shape for k, shape in shapes.items() if len(shape) == 3}))
-    except InputError as error:
-        return str(error)
-    for key, shape in shapes.items():
-        if offered.get(key) != tuple(shape):
-            return f"{key} is {list(shape)} in the file and {offered.get(key)} in the simulator"
     return ""
 
 
@@ -123,6 +86,10 @@ def report(described: Description, found: Sequence[str], compared: str) -> str:
         f"    {compared}",
         "  filter keys: " + (", ".join(f"{key} ({len(names)})" for key, names in described.masks.items()) or "none"),
     ]
+    if described.rate is not None or described.env_args is None:
+        rate = "unknown (dataset.rate=HZ says it)" if described.rate is None else f"{described.rate:g} Hz"
+        lines.append(f"  rate: {rate}")
+    lines += [f"  {use}" for use in uses(described)]
     lines += [f"  task={name}: {'no: ' + missing if missing else 'fits'}" for name, missing in fits(described)]
     lines += [f"  problem: {text}" for text in found] or ["  problems: none"]
     return "\n".join(lines)
@@ -130,13 +97,14 @@ def report(described: Description, found: Sequence[str], compared: str) -> str:
 
 @command("data_inspect", positional="data")
 def main(cfg: DictConfig) -> int:
-    """Prints what a file of demonstrations holds, which tasks it fits, and what is wrong with it. Reads all of it.
+    """Prints what a file of demonstrations holds, what can be done with it, and what is wrong with it. Reads all of it.
 
     The exit code is 2 where something is wrong.
     """
-    described = describe(Path(str(cfg.data)), cfg.external)
+    options = read_by(resolved(cfg))
+    described = describe(Path(str(cfg.data)), options)
     observed, compared = differences_of(described)
-    found = problems(described, observed)
+    found = problems(described, observed, options)
     print(report(described, found, compared))
     return 2 if found else 0
 

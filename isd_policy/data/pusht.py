@@ -2,57 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from isd_core.support.errors import InputError
+from isd_core.support.registry import register
 from isd_core.support.zarr_checks import read_rows
-from isd_envs.demonstrations.pusht_recording import PushTRecording
+from isd_core.support.zarr_groups import is_group
+from isd_envs.demonstrations.pusht_recording import PushTRecording, is_recording
 from isd_envs.engines.pusht.observations import observe
 from isd_envs.engines.pusht.spec import PICTURE, PushTSpec
+from isd_envs.tasks import PUSHT
 from isd_policy.data.demonstrations import Demonstrations, Rows
+from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions, check_no_choice, chosen_keys
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 from isd_policy.data.zarr_store import READ_STEPS
 
 PICTURE_KEY = "image"
 
 
-def read(
-    path: Path,
-    observation_keys: Sequence[str],
-    action_key: str = "actions",
-    filter_key: str | None = None,
-    pictures: str = "auto",
-    external: bool = False,
-) -> Demonstrations:
-    """Reads the recording as it is. Observations are those of `isd/PushT-v0`, made from the recorded states; actions
-    are places in pixels. The options are those of the robomimic reader; there is no filter key.
-
-    Raises `InputError` for an unknown key and for damaged data.
+@register("reader", "pusht")
+@dataclass(frozen=True)
+class PushT(Reader):
+    """The recording as it is. Observations are those of `isd/PushT-v0`, made from the recorded states; actions are
+    places in pixels.
     """
-    found = PushTRecording.open(path, external)
-    if action_key != "actions":
-        raise InputError(f"{path} has no `{action_key}`: Push-T's actions are places, use actions=recorded.")
-    if filter_key is not None:
-        raise InputError(f"{path} has no filter keys, so dataset.filter_key={filter_key} must be null.")
-    numbers = {key: value.astype(np.float32) for key, value in observe(found.states).items()}
-    known = [*numbers, *found.picture_shapes]
-    if unknown := [key for key in observation_keys if key not in known]:
-        raise InputError(f"{path} has no observation `{unknown[0]}`; there is: {', '.join(known)}.")
-    return Demonstrations(
-        observations={
-            key: _pictures(path, found.pictures, pictures) if key == PICTURE_KEY else numbers[key]
-            for key in observation_keys
-        },
-        actions=found.actions.astype(np.float32),
-        lengths=found.lengths,
-        names=found.names,
-        env_args=PushTSpec().env_args,
-        source=str(path),
-    )
+
+    kind: ClassVar[str] = "Push-T recording (zarr)"
+
+    def read(self, path: Path, options: ReadOptions) -> Demonstrations:
+        """Raises `InputError` for an unknown key and for damaged data."""
+        found = PushTRecording.open(path, options.external)
+        check_no_choice(path, options, "Push-T's recording")
+        numbers = {key: value.astype(np.float32) for key, value in observe(found.states).items()}
+        return Demonstrations(
+            observations={
+                key: _pictures(path, found.pictures, options.pictures) if key == PICTURE_KEY else numbers[key]
+                for key in chosen_keys(path, options, {**numbers, **found.picture_shapes})
+            },
+            actions=found.actions.astype(np.float32),
+            lengths=found.lengths,
+            names=found.names,
+            env_args=PushTSpec().env_args,
+            source=str(path),
+        )
+
+    def describe(self, path: Path, external: bool = False) -> Description:
+        found = PushTRecording.open(path, external)
+        numbers = {key: (size,) for key, size in PUSHT.observation_sizes.items()}
+        return Description(
+            path=path,
+            kind=self.kind,
+            lengths=found.lengths,
+            names=found.names,
+            observations=numbers | found.picture_shapes,
+            actions={ACTIONS: PUSHT.action_size},
+            env_args=PushTSpec().env_args,
+            external=external,
+            states=True,
+        )
+
+    def recognises(self, path: Path, external: bool = False) -> bool:
+        return path.exists() and is_group(path) and is_recording(path, external)
 
 
 def _pictures(path: Path, array: Any, place: str) -> Rows:

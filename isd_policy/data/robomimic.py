@@ -4,39 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
 
 from isd_core.support import hdf5_groups
 from isd_core.support.errors import InputError
-from isd_core.support.hdf5_groups import number
+from isd_core.support.hdf5_groups import is_hdf5, number
+from isd_core.support.registry import register
 from isd_envs.demonstrations import hdf5
 from isd_envs.demonstrations.hdf5 import DemonstrationFile
 from isd_policy.data.demonstrations import Demonstrations, Rows
+from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 
 PICTURE_NDIM = 4
 
 
-def read(
-    path: str | Path,
-    observation_keys: Sequence[str],
-    action_key: str = "actions",
-    filter_key: str | None = None,
-    pictures: str = "auto",
-    external: bool = False,
-) -> Demonstrations:
-    """Reads the observations and the actions of a robomimic file.
+@register("reader", "robomimic")
+@dataclass(frozen=True)
+class Robomimic(Reader):
+    """robomimic's layout, and robosuite's own: `data/<demonstration>/{actions, states, obs/<key>}`, `mask/<list>`."""
 
-    filter_key: a list of demonstrations under `mask/`, e.g. `train`; all of them when None. pictures: where pictures
-    are held, `memory`, `disk`, or `auto` by their size. external: whether the file may take data from other files.
-    Raises `InputError` that names file, demonstration and key: no HDF5, truncated, a missing key or mask, an empty
-    demonstration, lengths or sizes that differ, NaN.
-    """
-    with hdf5.opened(Path(path), external) as file:
-        return _Reader(file, tuple(observation_keys), action_key).read(filter_key, pictures)
+    kind: ClassVar[str] = "robomimic HDF5"
+
+    def read(self, path: Path, options: ReadOptions) -> Demonstrations:
+        """Raises `InputError` that names file, demonstration and key: no HDF5, truncated, a missing key or mask, an
+        empty demonstration, lengths or sizes that differ, NaN.
+        """
+        with hdf5.opened(path, options.external) as file:
+            keys = tuple(file.keys(file.names[0], "obs")) if options.observation_keys is None else None
+            if keys == ():
+                raise InputError(
+                    f"{path} has no observations (data/<demonstration>/obs): a recording of states alone. "
+                    "isd_envs.observe makes them."
+                )
+            chosen = options.observation_keys if keys is None else keys
+            assert chosen is not None
+            return _Reader(file, chosen, options.action_key).read(options.filter_key, options.pictures)
+
+    def describe(self, path: Path, external: bool = False) -> Description:
+        with hdf5.opened(path, external) as file:
+            first = file.names[0]
+            observations = {key: _array(file, first, f"obs/{key}").shape[1:] for key in file.keys(first, "obs")}
+            actions = {key: _array(file, first, key).shape for key in file.keys(first) if key.startswith(ACTIONS)}
+            steps = [file.find(name, ACTIONS) for name in file.names]
+            return Description(
+                path=path,
+                kind=self.kind,
+                lengths=np.array([0 if found is None else len(found) for found in steps]),
+                names=file.names,
+                observations={key: shape or (1,) for key, shape in observations.items()},
+                actions={key: shape[1] for key, shape in actions.items() if len(shape) == 2},
+                masks={key: file.mask(key) for key in file.filter_keys},
+                env_args=file.env_args if file.says_environment else None,
+                external=external,
+                states=all(file.find(name, "states") is not None for name in file.names),
+            )
+
+    def recognises(self, path: Path, external: bool = False) -> bool:
+        if not path.is_file() or not is_hdf5(path):
+            return False
+        try:
+            with hdf5_groups.opened(path, external) as file:
+                data = file.member("data")
+                return isinstance(data, h5py.Group) and (not len(data) or any(map(partial(_may_be_group, data), data)))
+        except InputError:
+            return True  # reading it says what is wrong
+
+
+def _may_be_group(parent: h5py.Group, name: str) -> bool:
+    if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+        return True
+    return bool(parent.get(name, getclass=True) is h5py.Group)
+
+
+def _array(file: DemonstrationFile, name: str, key: str) -> h5py.Dataset:
+    node = file.find(name, key)
+    assert node is not None
+    return node
 
 
 class _Reader:
@@ -54,7 +104,7 @@ class _Reader:
             actions=np.concatenate(actions),
             lengths=lengths,
             names=tuple(names),
-            env_args=self.file.env_args,
+            env_args=self.file.env_args if self.file.says_environment else None,
             source=str(self.path),
         )
 

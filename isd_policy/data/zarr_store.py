@@ -10,14 +10,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from isd_core.support.errors import InputError
+from isd_core.support.registry import register
 from isd_core.support.zarr_checks import check_chunks, digest, has_checksums, lost_chunks, read_rows
-from isd_core.support.zarr_groups import check_link, open_group
+from isd_core.support.zarr_groups import check_link, is_group, open_group
 from isd_policy.data.demonstrations import Demonstrations, Rows
+from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 
 FORMAT = "isd-episodes"
@@ -37,8 +39,9 @@ class Store:
     ends: np.ndarray
     names: tuple[str, ...]
     masks: Mapping[str, Sequence[str]]
-    env_args: dict[str, Any]
+    env_args: dict[str, Any] | None
     external: bool
+    rate: float | None = None
 
     @classmethod
     def open(cls, path: Path, external: bool = False) -> Store:
@@ -71,7 +74,8 @@ class Store:
                     "episodes of at least one step. The store is incomplete; convert it again."
                 )
         names = tuple(described["names"])
-        return cls(path, arrays, ends, names, described["masks"], described["env_args"], external)
+        masks, rate = described["masks"], described.get("rate")
+        return cls(path, arrays, ends, names, masks, described["env_args"], external, rate)
 
 
 def _check_chunks(path: Path, described: Mapping[str, Any], arrays: Sequence[Any]) -> None:
@@ -93,30 +97,49 @@ def _check_chunks(path: Path, described: Mapping[str, Any], arrays: Sequence[Any
     )
 
 
-def read(
-    path: Path,
-    observation_keys: Sequence[str],
-    action_key: str = "actions",
-    filter_key: str | None = None,
-    pictures: str = "auto",
-    external: bool = False,
-) -> Demonstrations:
-    """Reads observations and actions of a store; the options are those of the robomimic reader.
+@register("reader", "zarr_store")
+@dataclass(frozen=True)
+class ZarrStore(Reader):
+    """Stores of `isd_policy.data.convert`."""
 
-    Raises `InputError` for what is missing, damaged, or not finite.
-    """
-    store = Store.open(path, external)
-    episodes = _chosen(store, filter_key)
-    first = np.concatenate([[0], store.ends[:-1]])
-    spans = [(int(first[i]), int(store.ends[i])) for i in episodes]
-    return Demonstrations(
-        observations={key: _rows(store, key, spans, pictures) for key in observation_keys},
-        actions=_numbers(store, action_key, spans),
-        lengths=np.array([end - begin for begin, end in spans]),
-        names=tuple(store.names[i] for i in episodes),
-        env_args=store.env_args,
-        source=str(path),
-    )
+    kind: ClassVar[str] = f"zarr store ({FORMAT})"
+
+    def read(self, path: Path, options: ReadOptions) -> Demonstrations:
+        """Raises `InputError` for what is missing, damaged, or not finite."""
+        store = Store.open(path, options.external)
+        episodes = _chosen(store, options.filter_key)
+        first = np.concatenate([[0], store.ends[:-1]])
+        spans = [(int(first[i]), int(store.ends[i])) for i in episodes]
+        offered = [key for key in store.arrays if not key.startswith(ACTIONS)]
+        keys = offered if options.observation_keys is None else options.observation_keys
+        return Demonstrations(
+            observations={key: _rows(store, key, spans, options.pictures) for key in keys},
+            actions=_numbers(store, options.action_key, spans),
+            lengths=np.array([end - begin for begin, end in spans]),
+            names=tuple(store.names[i] for i in episodes),
+            env_args=store.env_args,
+            source=str(path),
+            rate=store.rate,
+        )
+
+    def describe(self, path: Path, external: bool = False) -> Description:
+        store = Store.open(path, external)
+        shapes = {key: array.shape[1:] for key, array in store.arrays.items()}
+        return Description(
+            path=path,
+            kind=self.kind,
+            lengths=np.diff(store.ends, prepend=0),
+            names=store.names,
+            observations={key: shape for key, shape in shapes.items() if not key.startswith(ACTIONS)},
+            actions={key: shape[0] for key, shape in shapes.items() if key.startswith(ACTIONS)},
+            masks={key: tuple(names) for key, names in store.masks.items()},
+            env_args=store.env_args,
+            external=external,
+            rate=store.rate,
+        )
+
+    def recognises(self, path: Path, external: bool = False) -> bool:
+        return path.exists() and is_group(path) and "format" in open_group(path, external).attrs
 
 
 def _chosen(store: Store, filter_key: str | None) -> list[int]:

@@ -114,6 +114,14 @@ def test_demonstrations_of_another_task(demo_file, tmp_path, capsys):
     refused(capsys, code, "demonstrations of Lift, but task=can is PickPlaceCan")
 
 
+def test_a_file_that_names_no_environment_is_of_no_task_but_own(demo_file, tmp_path, capsys):
+    with h5py.File(demo_file, "r+") as file:
+        del file["data"].attrs["env_args"]
+    words = (f"data={demo_file}", f"run_dir={tmp_path / 'run'}", "trainer.steps=1")
+    refused(capsys, train_command("task=lift", *words), "of no environment of ours, but task=lift is Lift")
+    assert train_command("task=own", *words) == 0
+
+
 def test_a_setting_that_cannot_be_simulated_is_refused_before_training(demo_file, tmp_path, capsys):
     with h5py.File(demo_file, "r+") as file:
         env_args = json.loads(file["data"].attrs["env_args"])

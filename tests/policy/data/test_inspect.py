@@ -1,8 +1,11 @@
+import json
+
 import h5py
 import numpy as np
 import pytest
 
-from isd_policy.data import inspect
+from isd_policy import training
+from isd_policy.data import convert, inspect
 
 
 def inspected(path, capsys):
@@ -36,8 +39,59 @@ def test_every_problem_is_named(demo_file, capsys):
     assert code == 2
     problems = [line for line in printed.out.splitlines() if "problem:" in line]
     assert any("data/demo_1/actions holds nan at step 3" in line for line in problems)
-    assert any("env_args" in line for line in problems)
+    assert any("replay: no, it names no environment" in line for line in printed.out.splitlines())
     assert "environment: unknown" in printed.out
+
+
+def uses(path, capsys):
+    code, printed = inspected(path, capsys)
+    return code, {line.split(":")[0].strip(): line for line in printed.out.splitlines() if line.startswith("  ")}
+
+
+def test_a_file_of_a_task_can_be_trained_on_and_evaluated(demo_file, capsys):
+    code, said = uses(demo_file, capsys)
+    assert code == 0
+    assert "yes, task=lift or task=own" in said["train"]
+    assert "no, it holds no states" in said["replay"]
+    assert "yes, in the simulator, after a training with task=lift" in said["evaluate"]
+
+
+def test_a_file_without_an_environment_can_be_trained_on(demo_file, capsys):
+    with h5py.File(demo_file, "r+") as file:
+        del file["data"].attrs["env_args"]
+    code, said = uses(demo_file, capsys)
+    assert code == 0
+    assert "yes, task=own" in said["train"]
+    assert "no, it names no environment" in said["replay"]
+    assert "held-out episodes judge a policy of task=own" in said["evaluate"]
+
+
+def test_a_file_of_another_simulator_can_be_trained_on_alone(demo_file, tmp_path, capsys):
+    """Honest metadata: train, and convert, say what will work."""
+    with h5py.File(demo_file, "r+") as file:
+        file["data"].attrs["env_args"] = json.dumps({"env_name": "assembly-v3", "type": 9, "env_kwargs": {}})
+    code, said = uses(demo_file, capsys)
+    assert code == 0
+    assert "yes, task=own" in said["train"] and "task=lift" not in said["train"]
+    assert "assembly-v3" in said["replay"] and "assembly-v3" in said["evaluate"]
+    pytest.importorskip("zarr", reason="the zarr extra is not installed")
+    out = tmp_path / "demos.zarr"
+    assert convert.main.run(f"data={demo_file}", f"out={out}") == 0
+    command = capsys.readouterr().out.split("Next: python -m isd_policy.train ")[1].split()
+    assert command == ["task=own", f"data={out}"]
+    tiny = ["network=unet1d_small", "network.widths=[8,16]", "trainer.steps=1", "trainer.device=cpu"]
+    assert training.main.run(*command, *tiny, "trainer.batch_size=4", f"run_dir={tmp_path / 'run'}") == 0
+
+
+def test_states_alone_can_be_replayed_and_observed(demo_file, capsys):
+    with h5py.File(demo_file, "r+") as file:
+        for demo in file["data"].values():
+            del demo["obs"]
+            demo["states"] = np.zeros((len(demo["actions"]), 32))
+    code, said = uses(demo_file, capsys)
+    assert code == 2
+    assert "no, it has no observations: isd_envs.observe makes" in said["train"]
+    assert "yes, python -m isd_envs.replay data=" in said["replay"]
 
 
 def test_an_observation_of_another_size_does_not_fit(demo_file, capsys):

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -7,11 +8,16 @@ import torch
 
 from isd_core.support.errors import InputError
 from isd_policy.data import read
-from isd_policy.data.robomimic import read as read_robomimic
+from isd_policy.data.reader import ReadOptions
+from isd_policy.data.robomimic import Robomimic
 from isd_policy.data.windows import ActionChunks
 from isd_policy.horizons import Horizons
 
 KEYS = ("object", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+
+
+def read_robomimic(path, keys, **options):
+    return Robomimic().read(Path(path), ReadOptions(tuple(keys), **options))
 
 
 @pytest.fixture
@@ -206,7 +212,22 @@ def test_mask_of_an_absent_demonstration(write_demos):
 
 
 def test_env_args_that_are_missing(edit):
-    refuse(edit(lambda file: file["data"].attrs.__delitem__("env_args")), "env_args'] is missing")
+    """No environment is named: demonstrations of one's own."""
+    path = edit(lambda file: file["data"].attrs.__delitem__("env_args"))
+    assert read_robomimic(path, KEYS).env_args is None
+
+
+def test_all_observations_unless_some_are_asked_for(demo_file, sizes):
+    assert read(demo_file, {}).schema.shapes == {key: (size,) for key, size in sorted(sizes.items())}
+
+
+def test_states_alone_show_nothing(edit):
+    def bare(file):
+        for demo in file["data"].values():
+            del demo["obs"]
+
+    with pytest.raises(InputError, match=r"a recording of states alone\. isd_envs\.observe"):
+        read(edit(bare), {})
 
 
 def test_env_args_that_are_not_json(edit):
