@@ -11,12 +11,18 @@ from torch import Generator, Tensor, nn
 from isd_core.support.errors import InputError
 from isd_core.support.registry import declare_role
 
-GIVEN = ("action_size", "condition_size", "horizon", "channels", "size", "classes", "clock")  # what the heads know
+GIVEN = (  # what the heads know
+    *("action_size", "condition_size", "horizon", "channels", "size", "classes", "clock", "prefix_time"),
+)
 declare_role("network", "networks", nn.Module, GIVEN)
 declare_role("parametrisation", "parametrisations", nn.Module, ("net", "path"))
 
 Cond = dict[str, Tensor]
 Call = tuple[Tensor, Tensor, Tensor, Cond]
+
+KNOWN = "known"
+"""The entry of a conditioning that marks by 1 the elements of x that the network is told and does not predict, [B, ...]
+broadcasting over x. Data, noise and F are 0 there, so that no term of any objective counts them."""
 
 
 class VelocityNet(Protocol):
@@ -30,6 +36,12 @@ def stack(calls: Sequence[Call]) -> Call:
     xs, ts, ss, conds = zip(*calls, strict=True)
     joined = {key: torch.cat([cond[key] for cond in conds]) for key in conds[0]}
     return torch.cat(xs), torch.cat(ts), torch.cat(ss), joined
+
+
+def noise_like(x: Tensor, cond: Cond, rng: Generator) -> Tensor:
+    """Standard normal numbers of x's shape, 0 where `cond[KNOWN]` says that nothing is to be predicted."""
+    z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
+    return z * (1 - cond[KNOWN]) if KNOWN in cond else z
 
 
 class Trainable(nn.Module):

@@ -15,7 +15,7 @@ from isd_core.support.history import ObservationHistory
 from isd_core.training.checkpoint import Checkpoint
 from isd_policy.horizons import Horizons
 from isd_policy.normaliser import CONSTANT_RANGE, FARTHEST
-from isd_policy.observations import ObservationSchema
+from isd_policy.observations import ObservationSchema, numbers_in
 
 INITIAL_NOISE = ("gaussian", "zeros")
 
@@ -27,24 +27,37 @@ Row = dict[str, np.ndarray]
 
 
 class Call(NamedTuple):
-    """One call of a policy: the last To observations, oldest first, and the stream (seed, *index) of its noise."""
+    """One call of a policy: the last To observations, oldest first, and the stream (seed, *index) of its noise.
+
+    prefix: [d, robot's Da] the actions from the newest observation on that the robot executes while the call runs; the
+    chunk begins with them and continues them. For policies that were trained with a delay.
+    """
 
     history: Sequence[Row]
     stream: tuple[int, ...]
+    prefix: np.ndarray | None = None
+
+
+class Prefix(NamedTuple):
+    """Given actions of B calls: actions [B, most, robot's Da], of which the first length [B] are given."""
+
+    actions: np.ndarray
+    length: np.ndarray
 
 
 class Inputs(NamedTuple):
-    """Calls as arrays: obs, key -> [B, To, ...]; noise [B, T, the network's Da]."""
+    """Calls as arrays: obs, key -> [B, To, ...]; noise [B, T, the network's Da]; prefix: None gives no action."""
 
     obs: dict[str, np.ndarray]
     noise: np.ndarray
+    prefix: Prefix | None = None
 
 
 class PolicyBackend(ABC):
     """A policy that drives robots: `reset`, `observe`, `act` for one, `preprocess` and `infer` for many or for a loop.
 
     A backend sets schema, horizons, nfe (network calls of `act`) and initial_noise (`gaussian` or `zeros`), and gives
-    `action_size` and `infer`.
+    `action_size`, `action_range` and `infer`.
     """
 
     schema: ObservationSchema
@@ -60,6 +73,21 @@ class PolicyBackend(ABC):
     @abstractmethod
     def action_size(self) -> int:
         """The network's size of an action, which is the noise's."""
+
+    @property
+    @abstractmethod
+    def action_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """The smallest and largest numbers of the training data's actions in the robot's units, ([Da], [Da])."""
+
+    @property
+    def robot_action_size(self) -> int:
+        """The robot's size of an action, which is that of what `infer` returns."""
+        return len(self.action_range[0])
+
+    @property
+    def longest_prefix(self) -> int | None:
+        """How many actions may be given to a call as its prefix; None for a policy that was trained without."""
+        return None
 
     @property
     @abstractmethod
@@ -107,7 +135,48 @@ class PolicyBackend(ABC):
         histories = [
             {key: np.stack([row[key] for row in call.history]) for key in self.schema.shapes} for call in calls
         ]
-        return Inputs(self.schema.stack(histories), self.noise(self.initial_noise, [call.stream for call in calls]))
+        noise = self.noise(self.initial_noise, [call.stream for call in calls])
+        return Inputs(self.schema.stack(histories), noise, self.prefix([call.prefix for call in calls]))
+
+    def prefix(self, given: Sequence[np.ndarray | None]) -> Prefix | None:
+        """The given actions of some calls as arrays; None for a policy without.
+
+        Raises `InputError` where actions are given that are none, or more than the policy was trained with.
+        """
+        checked = [self.check_prefix(actions) for actions in given]
+        if self.longest_prefix is None:
+            return None
+        filled = np.zeros((len(given), self.longest_prefix, self.robot_action_size), np.float32)
+        for row, actions in zip(filled, checked, strict=True):
+            row[: len(actions)] = actions
+        return Prefix(filled, np.array([len(actions) for actions in checked], np.int64))
+
+    def check_prefix(self, given: object) -> np.ndarray:
+        """Given actions as [d, robot's Da] float32, [0, Da] for None; `InputError` where they cannot be a prefix."""
+        size = self.robot_action_size
+        if given is None:
+            return np.zeros((0, size), np.float32)
+        actions = numbers_in("prefix", given)
+        if actions.ndim != 2 or actions.shape[1] != size:
+            raise InputError(f"The prefix has shape {list(actions.shape)}; expected actions of the robot, [d, {size}].")
+        ahead = self.horizons.prediction - self.horizons.observation + 1
+        if len(actions) >= ahead:
+            raise InputError(
+                f"The prefix has {len(actions)} actions, but a chunk has {ahead} from the newest observation on: "
+                "nothing would be left to predict."
+            )
+        if len(actions) and self.longest_prefix is None:
+            raise InputError(
+                "This policy was trained without a prefix and cannot be given one: train it with delay=uniform."
+            )
+        if len(actions) > (self.longest_prefix or 0):
+            raise InputError(
+                f"The prefix has {len(actions)} actions; the policy was trained with at most {self.longest_prefix}. "
+                "Train it with a longer delay, or give fewer."
+            )
+        if not np.isfinite(actions).all():
+            raise InputError(f"The prefix is not finite: {actions.tolist()}. The policy was not called.")
+        return actions.astype(np.float32)
 
     def noise(self, initial_noise: str, streams: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Initial noise [len(streams), T, Da]: zeros, or normal numbers of the streams (seed, "policy", *index)."""
@@ -129,18 +198,25 @@ class PolicyBackend(ABC):
         self._history.push(self.row(obs))
 
     def act(
-        self, obs: Mapping[str, np.ndarray], nfe: int | None = None, initial_noise: str | None = None
+        self,
+        obs: Mapping[str, np.ndarray],
+        nfe: int | None = None,
+        initial_noise: str | None = None,
+        prefix: np.ndarray | None = None,
     ) -> np.ndarray:
         """`observe(obs)`, then the next actions to execute, [Ta, robot's Da] float32.
 
-        Raises `FloatingPointError` where the network's actions are not finite.
+        prefix: [d, robot's Da] what the robot executes from this observation on until the call's answer is there, for a
+        policy that was trained with a delay; the answer is what follows it, at most Ta actions. Raises `InputError` for
+        a prefix that the policy cannot be given, and `FloatingPointError` where the network's actions are not finite.
         """
+        given = len(self.check_prefix(prefix))
         self.observe(obs)
-        inputs = self.preprocess([Call(self._history.rows(), (self._seed, self._calls))])
+        inputs = self.preprocess([Call(self._history.rows(), (self._seed, self._calls), prefix)])
         if initial_noise is not None:
             inputs = inputs._replace(noise=self.noise(initial_noise, [(self._seed, self._calls)]))
         self._calls += 1
-        return check_finite(self.infer(inputs, nfe)[0, : self.horizons.execution])
+        return check_finite(self.infer(inputs, nfe)[0, given : given + self.horizons.execution])
 
 
 def check_finite(actions: np.ndarray) -> np.ndarray:

@@ -16,11 +16,12 @@ from isd_core import parametrisation, sampling
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Index, Size
-from isd_core.support.registry import build
+from isd_core.support.registry import ROLES, build
 from isd_core.training import heads
 from isd_policy import networks, objectives
 from isd_policy.actions import ActionRepresentation
 from isd_policy.data.demonstrations import Demonstrations
+from isd_policy.delays import DelayLaw, NoPrefix, check_delay
 from isd_policy.encoder import ObservationEncoder
 from isd_policy.horizons import horizons_of
 from isd_policy.normaliser import MinMax
@@ -72,6 +73,7 @@ def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:
         schema_of(config),
         encoder,
         actions_of(config),
+        delay=delay_of(config),
     )
 
 
@@ -84,7 +86,16 @@ def build_encoder(config: Mapping[str, Any]) -> ObservationEncoder:
 
 def build_network(config: Mapping[str, Any], condition_size: int | None = None) -> nn.Module:
     """The network of a config, with fresh weights. condition_size: what its encoder gives (asked of one if None)."""
-    path = build("path", config["path"])
+    path, told = build("path", config["path"]), {}
+    if delay_of(config).told:
+        name = config["network"]["type"]
+        if "prefix_time" not in ROLES["network"].get(name).takes:
+            raise InputError(
+                f"delay={config['delay']['type']} gives the network the first actions of a chunk, but network={name} "
+                "has no input for them: choose unet1d or dit1d, give its constructor a parameter prefix_time, or leave "
+                "delay=none."
+            )
+        told["prefix_time"] = path.end
     net = build(
         "network",
         config["network"],
@@ -92,9 +103,18 @@ def build_network(config: Mapping[str, Any], condition_size: int | None = None) 
         condition_size=build_encoder(config).size if condition_size is None else condition_size,
         horizon=config["horizons"]["prediction"],
         clock=path.clock,
+        **told,
     )
     network: nn.Module = build("parametrisation", config["parametrisation"], net=net, path=path)
     return network
+
+
+def delay_of(config: Mapping[str, Any]) -> DelayLaw:
+    """The law of the actions that a policy is told in training; none in configs from before there were any."""
+    law: DelayLaw = build("delay", config["delay"]) if "delay" in config else NoPrefix()
+    horizons = horizons_of(config)
+    check_delay(law, horizons.prediction - horizons.observation + 1)
+    return law
 
 
 def learned_size(config: Mapping[str, Any]) -> int:

@@ -15,7 +15,7 @@ PICTURE_AXES = 3
 
 
 def numbers_in(key: str, value: object) -> np.ndarray:
-    """An observation's numbers as an array; `InputError` for ragged lists, texts, bytes, maps and everything else."""
+    """What was given under a key as an array; `InputError` for ragged lists, texts, bytes, maps and the like."""
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:

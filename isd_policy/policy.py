@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from isd_core.network import Cond, Trainable
+from isd_core.network import KNOWN, Cond, Trainable
 from isd_core.sampling import Sampler
 from isd_core.support.errors import InputError
 from isd_policy.actions import ActionRepresentation, Plain
 from isd_policy.backend import Inputs, PolicyBackend, check_initial_noise
+from isd_policy.delays import DelayLaw, NoPrefix
 from isd_policy.encoder import ObservationEncoder
 from isd_policy.horizons import Horizons
+from isd_policy.networks.prefix import PREFIX
 from isd_policy.normaliser import FARTHEST, ActionScale, MinMax
 from isd_policy.observations import ObservationSchema
 
@@ -44,8 +46,8 @@ class Policy(Trainable, PolicyBackend):
 
     net: F(x; t, s, {"obs": [B, C]}) over x [B, T, Da]; encoder: observations to those C numbers (the numbers as they
     are where it is None); actions: how the robot's actions are written for the network; nfe and initial_noise
-    (`gaussian` or `zeros`) are what `act` uses. A prediction is kept within the range of the training
-    actions, number by number.
+    (`gaussian` or `zeros`) are what `act` uses; delay: the law of the first actions that are given in training. A
+    prediction is kept within the range of the training actions, number by number.
     """
 
     pack: Pack | None = None
@@ -62,6 +64,7 @@ class Policy(Trainable, PolicyBackend):
         actions: ActionRepresentation | None = None,
         nfe: int = 1,
         initial_noise: str = "gaussian",
+        delay: DelayLaw | None = None,
     ) -> None:
         super().__init__()
         if schema.state_size != normaliser.observation.size:
@@ -74,11 +77,21 @@ class Policy(Trainable, PolicyBackend):
         self.encoder = ObservationEncoder(schema, horizons.observation) if encoder is None else encoder
         self.actions: ActionRepresentation = Plain() if actions is None else actions
         self.nfe, self.initial_noise = nfe, check_initial_noise(initial_noise)
+        self.delay: DelayLaw = NoPrefix() if delay is None else delay
         self.reset()
 
     @property
     def action_size(self) -> int:
         return self.normaliser.action.size
+
+    @cached_property
+    def action_range(self) -> tuple[np.ndarray, np.ndarray]:
+        limits = self.normaliser.limits
+        return limits.low.cpu().numpy(), limits.high.cpu().numpy()
+
+    @property
+    def longest_prefix(self) -> int | None:
+        return self.delay.longest if self.delay.told else None
 
     @cached_property
     def training_range(self) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
@@ -100,8 +113,16 @@ class Policy(Trainable, PolicyBackend):
         return self.normaliser.limits.low.device
 
     def prepare(self, batch: Mapping[str, Any], rng: Generator) -> tuple[Tensor, Cond]:
-        """A batch of action chunks -> normalised actions [B, T, Da] and the conditioning; `rng` crops pictures."""
-        return self.normaliser.action(batch["action"]), self.condition(batch["obs"], rng)
+        """A batch of action chunks -> normalised actions [B, T, Da] and the conditioning.
+
+        `rng` crops pictures and draws how many actions are given; given ones are part of the conditioning, and 0 in
+        what is returned.
+        """
+        chunk, cond = self.normaliser.action(batch["action"]), self.condition(batch["obs"], rng)
+        if not self.delay.told:
+            return chunk, cond
+        known = self._known(self.delay.sample(len(chunk), rng)).to(chunk)
+        return chunk * (1 - known), cond | {PREFIX: chunk * known, KNOWN: known}
 
     def condition(self, obs: Mapping[str, Tensor], rng: Generator | None = None) -> Cond:
         """Observations key -> [B, To, ...] in the data's units -> {"obs": [B, C]}."""
@@ -113,19 +134,56 @@ class Policy(Trainable, PolicyBackend):
         return self.normaliser.observation(self.schema.join(obs))
 
     @torch.no_grad()
-    def plan(self, obs: Mapping[str, Tensor], noise: Tensor, nfe: int, sampler: Sampler | None = None) -> Tensor:
+    def plan(
+        self,
+        obs: Mapping[str, Tensor],
+        noise: Tensor,
+        nfe: int,
+        sampler: Sampler | None = None,
+        prefix: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """The actions from the newest observation on, [B, T - To + 1, robot's Da] in the robot's units.
 
         obs: key -> [B, To, ...]; noise: [B, T, Da] standard normal, or zeros for the most likely start; nfe: network
-        calls, at least 1 (`InputError`); sampler: in the place of the policy's own. A row depends on its own
-        observation and noise. It is NaN where a number of its observation is NaN or beyond `FARTHEST`.
+        calls, at least 1 (`InputError`); sampler: in the place of the policy's own. prefix: given actions [B, most,
+        robot's Da] and how many of them count [B], for a policy that was trained with a delay; a row begins with its
+        own. A row depends on its own observation, noise and prefix. It is NaN where a number of its observation is NaN
+        or beyond `FARTHEST`.
         """
-        chunk = (sampler or self.sampler)(self.net, noise, nfe, self.condition(obs))
-        actions = self.robot_actions(chunk[:, self.horizons.ahead])
+        cond, sampler = self.condition(obs), sampler or self.sampler
+        if self.delay.told:
+            actions = self._continued(noise, nfe, sampler, cond, prefix)
+        else:
+            actions = self.robot_actions(sampler(self.net, noise, nfe, cond)[:, self.horizons.ahead])
         if not self.schema.state_size:
             return actions
-        known = (self._state(obs).abs() <= FARTHEST).flatten(1).all(dim=1)  # not so for NaN
-        return torch.where(known[:, None, None], actions, torch.nan)
+        near = (self._state(obs).abs() <= FARTHEST).flatten(1).all(dim=1)  # not so for NaN
+        return torch.where(near[:, None, None], actions, torch.nan)
+
+    def _continued(
+        self, noise: Tensor, nfe: int, sampler: Sampler, cond: Cond, prefix: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """The actions of `plan` for a policy that is told its prefix, which they begin with."""
+        given, known = self._given(noise, prefix)
+        normalised = self.normaliser.action(self.actions.encode(given)) * known
+        chunk = sampler(self.net, noise * (1 - known), nfe, cond | {PREFIX: normalised, KNOWN: known})
+        actions = self.robot_actions(chunk[:, self.horizons.ahead])
+        return torch.where(known[:, self.horizons.ahead] > 0, given[:, self.horizons.ahead], actions)
+
+    def _given(self, noise: Tensor, prefix: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """The given actions in their places, [B, T, robot's Da], 0 elsewhere, and their mask [B, T, 1]."""
+        before, size = self.horizons.observation - 1, self.robot_action_size
+        if prefix is None:
+            return noise.new_zeros(len(noise), noise.shape[1], size), noise.new_zeros(len(noise), noise.shape[1], 1)
+        actions, length = prefix
+        after = self.horizons.prediction - before - actions.shape[1]
+        known = self._known(length).to(noise)
+        return nn.functional.pad(actions, (0, 0, before, after)) * known, known
+
+    def _known(self, length: Tensor) -> Tensor:
+        """[B] numbers of given actions -> [B, T, 1] where they are: from the newest observation on."""
+        step = torch.arange(self.horizons.prediction, device=length.device) - (self.horizons.observation - 1)
+        return ((step >= 0) & (step < length[:, None])).unsqueeze(-1)
 
     def robot_actions(self, chunk: Tensor) -> Tensor:
         """[..., the network's Da] normalised -> [..., robot's Da] in the robot's units, in the training data's range.
@@ -150,7 +208,11 @@ class Policy(Trainable, PolicyBackend):
 
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
         obs = {key: self._tensor(value) for key, value in inputs.obs.items()}
-        return self.plan(obs, self._tensor(inputs.noise), self.nfe if nfe is None else nfe).cpu().numpy()
+        prefix = None
+        if inputs.prefix is not None:
+            prefix = self._tensor(inputs.prefix.actions), self._tensor(inputs.prefix.length)
+        actions = self.plan(obs, self._tensor(inputs.noise), self.nfe if nfe is None else nfe, prefix=prefix)
+        return actions.cpu().numpy()
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)

@@ -19,7 +19,20 @@ from isd_policy.deploy.loop.simulated import guards_of
 from isd_policy.simulation import Simulation, open_simulation
 from isd_policy.validation import check_positive, check_whole
 
-LOOP = ("rate", "mode", "blend", "lead", "patience", "hold", "stale", "watchdog", "first_chunk", "warm_up", "seed")
+LOOP = (
+    "rate",
+    "mode",
+    "blend",
+    "prefix",
+    "lead",
+    "patience",
+    "hold",
+    "stale",
+    "watchdog",
+    "first_chunk",
+    "warm_up",
+    "seed",
+)
 GUARDS = ("rate_limit", "workspace")
 
 

@@ -6,7 +6,7 @@ Shapes: B batch, N tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +87,14 @@ class SwiGLUFeedForward(nn.Module):
         return self.down(F.silu(gate) * value)
 
 
+class Mixed(NamedTuple):
+    """Conditions of the tokens of a row: `usual` [B, D], and `other` [B, D] where `chosen` [B, N, 1] is true."""
+
+    usual: Tensor
+    other: Tensor
+    chosen: Tensor
+
+
 class Modulation(nn.Module):
     """SiLU and a linear layer from the condition to `parts` vectors of width D, zero at the start (adaLN-Zero)."""
 
@@ -95,8 +103,11 @@ class Modulation(nn.Module):
         self.parts = parts
         self.linear = nn.Linear(width, parts * width)
 
-    def forward(self, c: Tensor) -> tuple[Tensor, ...]:
-        """c: [B, D] -> `parts` tensors [B, 1, D]."""
+    def forward(self, c: Tensor | Mixed) -> tuple[Tensor, ...]:
+        """c: [B, D] -> `parts` tensors [B, 1, D]; [B, N, D] for a mixed condition."""
+        if isinstance(c, Mixed):
+            parts = zip(self(c.usual), self(c.other), strict=True)
+            return tuple(torch.where(c.chosen, other, usual) for usual, other in parts)
         return self.linear(F.silu(c)).unsqueeze(1).chunk(self.parts, dim=-1)
 
 
@@ -111,8 +122,8 @@ class DiTBlock(nn.Module):
         self.feed_forward = GELUFeedForward(width)
         self.modulation = Modulation(width, 6)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """x: [B, N, D], c: [B, D] -> [B, N, D]."""
+    def forward(self, x: Tensor, c: Tensor | Mixed) -> Tensor:
+        """x: [B, N, D], c: [B, D] or mixed -> [B, N, D]."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)
         x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1)
         return x + gate2 * self.feed_forward(self.norm2(x) * (1 + scale2) + shift2)

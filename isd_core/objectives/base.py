@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from isd_core.dropout import shared
 from isd_core.flow_map import FlowMap
 from isd_core.guidance import Guidance, NoGuidance
-from isd_core.network import Cond, VelocityNet, stack
+from isd_core.network import Cond, VelocityNet, noise_like, stack
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
 from isd_core.support.fields import NonNegative, OpenShare
@@ -185,7 +185,7 @@ class FlowMapObjective(Objective):
         """Prepared conditioning, noise, times, and what the residual draws besides."""
         n, split = len(x), self.rows(len(x))
         cond = self.guidance.prepare(cond, rng, n)
-        z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
+        z = noise_like(x, cond, rng)
         t, s = self.times.sample(n, self.path, rng, step)
         if self.diagonal_times is not None and split < n:
             t = torch.cat([t[:split], self.diagonal_times.sample(n - split, self.path, rng, step)[0]])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Generator, Tensor
 
 from isd_core.flow_map import FlowMap
 from isd_core.guidance import Guidance, NoGuidance
-from isd_core.network import Cond, VelocityNet
+from isd_core.network import Cond, VelocityNet, noise_like
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
 from isd_core.support.registry import register
@@ -34,7 +33,7 @@ class FlowMatching(Objective):
     def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
         """Prepared conditioning, noise and times, s = t."""
         cond = self.guidance.prepare(cond, rng, len(x))
-        z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
+        z = noise_like(x, cond, rng)
         t, _ = self.times.sample(len(x), self.path, rng, step)
         return Draw(x, z, t, t, cond)
 

@@ -57,6 +57,11 @@ class Member:
     head: str | None = None
     given: frozenset[str] = frozenset()
 
+    @property
+    def takes(self) -> frozenset[str]:
+        """The names of all parameters, those among them that the program passes."""
+        return frozenset(_parameters(self.build))
+
     def parameters(self) -> dict[str, inspect.Parameter]:
         """What a config may set, by name, with annotations as objects."""
         return {key: p for key, p in _parameters(self.build).items() if key not in self.given}

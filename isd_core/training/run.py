@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from isd_core import objectives
-from isd_core.network import Trainable
+from isd_core.network import KNOWN, Trainable
 from isd_core.support.errors import InputError
 from isd_core.support.registry import ROLES, build, structured
 from isd_core.training.batches import Dataset
@@ -43,9 +43,11 @@ def train(
     run_dir = Path(config["run_dir"])
     check_objective(config, kind)
     check_inputs(config, model.net)
+    objective = build("objective", config["objective"])
+    check_teachers(objective.frozen(), model.net)
     trainer = Trainer(
         model,
-        build("objective", config["objective"]),
+        objective,
         dataset,
         structured(TrainerConfig, config["trainer"], where="trainer"),
         run_dir=run_dir,
@@ -104,4 +106,13 @@ def check_inputs(config: Mapping[str, Any], net: nn.Module) -> None:
             f"guidance={config['guidance']['type']} gives the network {', '.join(told)}, but "
             f"{type(net).__name__} has no input for {', '.join(sorted(absent))}: choose a network that has (images: "
             "in_context_xl1; policies: network.guided=true), or guidance=pre."
+        )
+
+
+def check_teachers(teachers: Iterable[nn.Module], net: nn.Module) -> None:
+    """Raises `InputError` for a student that is told elements of its data of which its teacher takes no notice."""
+    if KNOWN in getattr(net, "inputs", ()) and any(KNOWN not in getattr(teacher, "inputs", ()) for teacher in teachers):
+        raise InputError(
+            "The student is told the first actions of a chunk (delay=), but its teacher was trained without: its "
+            "velocities are those of another distribution. Train the teacher with a delay, or use delay=none."
         )

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from isd_core.network import Cond
+from isd_core.network import KNOWN, Cond
 from isd_core.networks.embedding import TimeEmbedding
 from isd_core.networks.group_norm import GroupNorm
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Positive, Size
 from isd_core.support.registry import register
 from isd_policy.networks.interval import GUIDANCE, interval
+from isd_policy.networks.prefix import PREFIX, predicted, with_prefix
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"mish": nn.Mish, "silu": nn.SiLU}
 
@@ -74,9 +75,10 @@ class Level(nn.Module):
         super().__init__()
         self.first, self.second = block(size_in, size_out), block(size_out, size_out)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x: [B, C_in, 1, T]; condition: [B, condition] -> [B, C_out, 1, T]."""
-        return self.second(self.first(x, condition), condition)
+    def forward(self, x: Tensor, condition: Tensor, told: Tensor | None = None) -> Tensor:
+        """x: [B, C_in, 1, T]; condition: [B, condition] -> [B, C_out, 1, T]; told: added between the blocks."""
+        h = self.first(x, condition)
+        return self.second(h if told is None else h + told, condition)
 
 
 @register("network", "unet1d", head="policy")
@@ -92,6 +94,8 @@ class UNet1D(nn.Module):
     max_frequency: highest frequency of those features, in radians per unit of the network's clock.
     guided: it also takes the guidance interval, cond["omega"], cond["t_min"] and cond["t_max"], each [B] (1, 0 and 1
     where they are absent): what guidance=interval trains.
+    prefix_time: where it is given, the network also takes the first actions of a chunk, `cond["prefix"]`, as further
+    channels with their mask `cond["known"]`, whose weights begin at zero: what `delay` trains.
     Raises `InputError` for sizes that do not fit each other.
     """
 
@@ -113,9 +117,11 @@ class UNet1D(nn.Module):
         activation: str = "silu",
         film: str = "scale_and_shift",
         guided: bool = False,
+        prefix_time: float | None = None,
     ) -> None:
         super().__init__()
-        self.inputs = GUIDANCE if guided else ()
+        self.told = GUIDANCE if guided else ()
+        self.inputs = self.told if prefix_time is None else (*self.told, PREFIX, KNOWN)
         _check(widths, kernel, groups, horizon, activation, film)
         act = ACTIVATIONS[activation]
         self.time = TimeEmbedding(
@@ -131,7 +137,7 @@ class UNet1D(nn.Module):
         self.activation = act()
 
         def block(size_in: int, size_out: int) -> ResidualBlock:
-            condition = embedding + condition_size + len(self.inputs)
+            condition = embedding + condition_size + len(self.told)
             return ResidualBlock(size_in, size_out, condition, kernel, groups, act, film == "scale_and_shift")
 
         sizes = list(zip([action_size, *widths[:-1]], widths, strict=True))
@@ -145,22 +151,42 @@ class UNet1D(nn.Module):
         self.final = nn.Sequential(
             ConvBlock(widths[0], widths[0], kernel, groups, act), conv(widths[0], action_size, 1)
         )
+        self.prefix = None if prefix_time is None else _silent(action_size + 1, widths[0], kernel)
 
     def forward(self, x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
         """x: [B, horizon, action_size]; t, s: [B] in path time; cond["obs"]: [B, condition_size] -> F like x."""
-        told = [interval(t, cond)] if self.inputs else []
+        told = [interval(t, cond)] if self.told else []
         condition = self.activation(torch.cat([self.time(t, s), cond["obs"], *told], dim=-1))
-        h = x.transpose(1, 2).unsqueeze(2)  # [B, C, 1, T]
+        prefix = None
+        if self.prefix is not None:
+            x = with_prefix(x, cond)
+            prefix = self.prefix(_channels(torch.cat([cond[PREFIX], cond[KNOWN]], dim=-1)))
+        h = _channels(x)
         skips = []
         for number, level in enumerate(self.down):
-            h = level(h, condition)
+            h = level(h, condition, prefix if number == 0 else None)
             skips.append(h)
             if number < len(self.shrink):
                 h = self.shrink[number](h)
         h = self.middle(h, condition)
         for level, grow in zip(self.up, self.grow, strict=True):  # the first level's skip is not used, as published
             h = grow(level(torch.cat([h, skips.pop()], dim=1), condition))
-        return self.final(h).squeeze(2).transpose(1, 2)
+        F = self.final(h).squeeze(2).transpose(1, 2)
+        return F if self.prefix is None else predicted(F, cond)
+
+
+def _channels(x: Tensor) -> Tensor:
+    """[B, T, C] -> [B, C, 1, T]."""
+    return x.transpose(1, 2).unsqueeze(2)
+
+
+def _silent(size_in: int, size_out: int, kernel: int) -> nn.Conv2d:
+    """A convolution that begins at zero. Nothing is drawn for it: the rest of the network begins as without it."""
+    made: nn.Conv2d = nn.utils.skip_init(
+        nn.Conv2d, size_in, size_out, (1, kernel), padding=(0, kernel // 2), bias=False
+    )
+    nn.init.zeros_(made.weight)
+    return made
 
 
 def _check(widths: Sequence[int], kernel: int, groups: int, horizon: int, activation: str, film: str) -> None:

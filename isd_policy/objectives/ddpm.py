@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from isd_core.network import Cond, VelocityNet
+from isd_core.network import Cond, VelocityNet, noise_like
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
 from isd_core.sampling import Sampler, row_generators
@@ -53,7 +53,7 @@ class DDPM(Objective):
 
     def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
         """Noise and diffusion steps; extra: the noised actions."""
-        z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
+        z = noise_like(x, cond, rng)
         k = torch.randint(STEPS, (len(x),), generator=rng, device=rng.device)
         t = time_of(k, self.path).to(x.dtype)
         return Draw(x, z, t, t, cond, extra=noising().add_noise(x, z, k))

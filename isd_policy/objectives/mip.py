@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from isd_core.network import Cond, VelocityNet, stack
+from isd_core.network import Cond, VelocityNet, noise_like, stack
 from isd_core.objectives.base import Draw, LossOut, Objective
 from isd_core.paths import Path
 from isd_core.sampling import Sampler
@@ -31,7 +31,7 @@ class MIP(Objective):
 
     def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
         """Noise and the time of the second look."""
-        z = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
+        z = noise_like(x, cond, rng)
         t = torch.full((len(x),), T_STAR * self.path.T, device=x.device)
         return Draw(x, z, t, t, cond)
 

@@ -22,13 +22,12 @@ from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write, write_json
 from isd_core.support.progress import Progress
 from isd_policy.backend import Call
-from isd_policy.deploy.loop.drive import Strategy, strategies, sweep, table, with_latency
-from isd_policy.deploy.loop.runner import Runner
+from isd_policy.deploy.loop.drive import PREFIX, Strategy, strategies, sweep, table, with_latency
 from isd_policy.deploy.loop.settings import LoopSettings
 from isd_policy.deploy.loop.simulated import guards_of
 from isd_policy.policy import Policy
-from isd_policy.prefix import PrefixConditioned
 from isd_policy.simulation import Simulation, open_simulation
+from scripts.benchmarks.inpainting import Inpainted
 from scripts.support import command
 from scripts.support.command import machine
 
@@ -59,11 +58,11 @@ def cost(simulation: Simulation, nfe: int) -> float:
     return float(np.median(seconds[2:]))
 
 
-def conditioned_on_prefix(simulation: Simulation) -> PrefixConditioned:
-    """The simulation's policy, told what the robot does meanwhile; `InputError` for an export."""
+def inpainted(simulation: Simulation) -> Inpainted:
+    """The simulation's policy with prefixes by inpainting; `InputError` for an export."""
     if not isinstance(simulation.policy, Policy):
         raise InputError(f"{simulation.saved.path} is an export; the comparison needs a checkpoint or a bundle.")
-    return PrefixConditioned(simulation.policy, PREFIX_NFE)
+    return Inpainted(simulation.policy, PREFIX_NFE)
 
 
 def compare(
@@ -75,19 +74,15 @@ def compare(
     costs = {nfe: cost(policy, nfe) for nfe in (1, 2, 4)}
     policy.policy.nfe = 1
     rows = [{"method": "iSD, 1 NFE"} | row for row in sweep(policy, delays_ms, episodes, guards, settings, BLEND)]
-    conditioned = conditioned_on_prefix(policy)
+    conditioned = inpainted(policy)
     policy.policy.nfe = PREFIX_NFE
-
-    def attend(runner: Runner) -> None:
-        conditioned.prefix = lambda: runner.scheduler.buffer.ahead(runner.scheduler.lead)
-
     with Progress(2 * len(delays_ms) * episodes, "prefix against blend", "episode") as bar:
         for delay in delays_ms:
-            for strategy, chunk_policy, ready in (
-                (Strategy("async + blend", "async", BLEND), policy.policy, lambda runner: None),
-                (Strategy("async + prefix", "async", 0), conditioned, attend),
+            for strategy, chunk_policy in (
+                (Strategy("async + blend", "async", BLEND), policy.policy),
+                (PREFIX, conditioned),
             ):
-                row = with_latency(policy, chunk_policy, delay / 1000, strategy, episodes, guards, settings, bar, ready)
+                row = with_latency(policy, chunk_policy, delay / 1000, strategy, episodes, guards, settings, bar)
                 rows.append({"method": f"iSD, {PREFIX_NFE} NFE"} | row)
     if diffusion is not None:
         seconds = cost(diffusion, DIFFUSION_STEPS)

@@ -169,7 +169,8 @@ def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32")
         graphs.write_onnx(graphs.trace(policy, nfe, 1), file)
         if precision == "int8":
             int8.quantise(file)
-        runtime = OnnxPolicy(file, policy.schema, policy.horizons, policy.action_size, nfe, batch=1, threads=threads)
+        size, limits = policy.action_size, policy.action_range
+        runtime = OnnxPolicy(file, policy.schema, policy.horizons, size, limits, nfe, batch=1, threads=threads)
         yield Method(backend, f"{nfe} NFE", lambda runtime=runtime: runtime.infer(inputs))  # type: ignore[misc]
     yield from with_diffusion(policy, backend, onnx_step(policy, folder / f"{precision}_step.onnx", threads, precision))
 

@@ -15,8 +15,8 @@ from isd_policy.policy import Policy
 
 PARTS = ("task", "path", "sampler", "network", "parametrisation", "encoder", "actions", "horizons", "schema", "seed")
 """What of a run's config builds the policy."""
-GUIDANCE = ("guidance", "unconditional")
-"""What says how it can be guided at sampling."""
+WHERE_GIVEN = ("delay", "guidance", "unconditional")
+"""What else does where it is there: how it was told a prefix, and how it can be guided at sampling."""
 
 UNITS = {
     "object": "m for positions, 1 for quaternions (x, y, z, w) and joint angles in rad",
@@ -59,6 +59,7 @@ def card_of(
         "horizons": asdict(policy.horizons),
         "observations": observations_of(policy),
         "actions": actions_of(policy, env),
+        "longest_prefix": policy.longest_prefix,
         "parameters": sum(parameter.numel() for parameter in policy.parameters()),
         "data": {"licence": licence},
         "source": {
@@ -71,7 +72,7 @@ def card_of(
         "step": saved.step,
         "seed": saved.meta["seed"],
         "config": {part: saved.config[part] for part in PARTS}
-        | {part: saved.config[part] for part in GUIDANCE if part in saved.config},
+        | {part: saved.config[part] for part in WHERE_GIVEN if part in saved.config},
     }
 
 

@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from .wire import WireError, pack, unpack
 
 OPTIONS = "isd"
-"""The key of a request under which `stream` and `deadline_ms` stand."""
+"""The key of a request under which `stream`, `deadline_ms` and `prefix` stand."""
 MOST_BYTES = 16 * 2**20
 """Of a frame that is taken from a server."""
 LONGEST = 65_536
@@ -41,10 +41,11 @@ class Horizons(NamedTuple):
 
 
 class Call(NamedTuple):
-    """The last observations, oldest first, and the stream (seed, *index) of the noise."""
+    """The last observations, oldest first, the stream (seed, *index) of the noise, and the prefix [d, Da], if any."""
 
     history: Sequence[Mapping[str, np.ndarray]]
     stream: tuple[int, ...]
+    prefix: np.ndarray | None = None
 
 
 class RemotePolicy:
@@ -98,14 +99,25 @@ class RemotePolicy:
         row = self.row(obs)
         self._history.extend([row] * (1 if self._history else self.horizons.observation))
 
-    def act(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`observe(obs)`, then the next actions to execute, [Ta, Da] float32."""
+    def act(self, obs: Mapping[str, np.ndarray], prefix: np.ndarray | None = None) -> np.ndarray:
+        """`observe(obs)`, then the next actions to execute, [Ta, Da] float32.
+
+        prefix: [d, Da] what the robot executes from this observation on until the answer is there; the answer is what
+        follows it. Raises `ServerError` for a prefix that the server's policy cannot be given.
+        """
         self.observe(obs)
-        frame = self.preprocess([Call(list(self._history), (self._seed, self._calls))])
+        frame = self.preprocess([Call(list(self._history), (self._seed, self._calls), prefix)])
         self._calls += 1
-        return self.infer(frame)[0, : self.horizons.execution]
+        given = 0 if prefix is None else len(prefix)
+        return self.infer(frame)[0, given : given + self.horizons.execution]
 
     # -- what a control loop asks -------------------------------------------------------------------------------------
+
+    @property
+    def longest_prefix(self) -> int | None:
+        """How many actions a call may be given as its prefix; None for a policy that was trained without."""
+        longest: int | None = self.metadata.get("longest_prefix")
+        return longest
 
     def row(self, obs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A copy of what the policy needs of an observation; `ServerError` when a part of it is not there."""
@@ -115,10 +127,16 @@ class RemotePolicy:
         return {key: np.array(obs[key]) for key in wanted}
 
     def preprocess(self, calls: Sequence[Any]) -> bytes:
-        """The frame of one call (an object with `history` and `stream`)."""
+        """The frame of one call (an object with `history`, `stream` and `prefix`)."""
         (call,) = calls
         content: dict[str, Any] = {key: np.stack([row[key] for row in call.history]) for key in call.history[-1]}
         content[OPTIONS] = {"stream": list(call.stream), "deadline_ms": 1000 * self.timeout}
+        if call.prefix is not None and len(call.prefix):
+            if self.longest_prefix is None:  # an older server does not know the key, and would refuse the whole frame
+                raise ServerError(
+                    f"The policy at {self.url} takes no prefix: it was trained without one, or its server is older."
+                )
+            content[OPTIONS]["prefix"] = np.asarray(call.prefix, np.float32)
         return pack(content)
 
     def infer(self, frame: bytes) -> np.ndarray:
@@ -164,6 +182,8 @@ class RemotePolicy:
             lengths, observations = content["horizons"], content["observations"]
             horizons = Horizons(_length(lengths["observation"]), _length(lengths["execution"]))
             size = _length(content["actions"]["size"])
+            if content.get("longest_prefix") is not None:
+                _length(content["longest_prefix"], least=0)
             if not isinstance(observations, dict) or not all(isinstance(key, str) for key in observations):
                 raise TypeError("its observations have no names")
         except (KeyError, TypeError, ValueError) as error:
@@ -205,7 +225,7 @@ class RemotePolicy:
         return connection
 
 
-def _length(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= LONGEST:
-        raise ValueError(f"{str(value)[:40]} is no number from 1 to {LONGEST}")
+def _length(value: Any, least: int = 1) -> int:
+    if type(value) is not int or not least <= value <= LONGEST:
+        raise ValueError(f"{str(value)[:40]} is no number from {least} to {LONGEST}")
     return value

@@ -19,11 +19,11 @@ MANIFEST = Manifest(
     file="export.json",
     kind="export",
     version=2,
-    keys=("kind", "config", "step", "seed", "initial_noise", "horizons", "observations", "graph"),
+    keys=("kind", "config", "step", "seed", "initial_noise", "horizons", "observations", "actions", "graph"),
     maker="isd_policy.deploy.export",
 )
 ONNX, PROGRAM = "policy.onnx", "program.pt2"
-NOISE, ACTIONS = "noise", "actions"
+NOISE, PREFIX, LENGTH, ACTIONS = "noise", "prefix", "prefix_length", "actions"
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
 from isd_core.support.errors import InputError
-from isd_policy.deploy.export.folder import ACTIONS, NOISE
+from isd_policy.deploy.export.folder import ACTIONS, LENGTH, NOISE, PREFIX
 from isd_policy.policy import Policy
 
 LARGEST_BATCH = 1024
@@ -25,16 +26,22 @@ class SamplerGraph(nn.Module):
         super().__init__()
         self.policy, self.nfe = policy, policy.check_nfe(nfe)
 
-    def forward(self, obs: Mapping[str, Tensor], noise: Tensor) -> Tensor:
-        """obs: key -> [B, To, ...]; noise: [B, T, Da] -> [B, T - To + 1, robot's Da]."""
-        return self.policy.plan(obs, noise, self.nfe)
+    def forward(self, obs: Mapping[str, Tensor], noise: Tensor, *prefix: Tensor) -> Tensor:
+        """obs: key -> [B, To, ...]; noise: [B, T, Da] -> [B, T - To + 1, robot's Da].
+
+        prefix: given actions [B, most, robot's Da] and how many count [B], for a policy that was trained with a delay.
+        """
+        return self.policy.plan(obs, noise, self.nfe, prefix=(prefix[0], prefix[1]) if prefix else None)
 
 
-def example(policy: Policy, batch: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Inputs of the right shapes: zeros for the observations, and noise."""
+def example(policy: Policy, batch: int) -> tuple[Any, ...]:
+    """Inputs of the right shapes: zeros for the observations, the noise and the prefix, where there is one."""
     obs = policy.schema.zeros(batch, policy.horizons.observation)
-    noise = torch.zeros(batch, policy.horizons.prediction, policy.action_size)
-    return {key: torch.from_numpy(value).to(policy.device) for key, value in obs.items()}, noise.to(policy.device)
+    inputs = [torch.zeros(batch, policy.horizons.prediction, policy.action_size)]
+    if policy.longest_prefix is not None:
+        inputs += [torch.zeros(batch, policy.longest_prefix, policy.robot_action_size), torch.zeros(batch).long()]
+    place = policy.device
+    return {key: torch.from_numpy(value).to(place) for key, value in obs.items()}, *(i.to(place) for i in inputs)
 
 
 def trace(policy: Policy, nfe: int, batch: int | None) -> ExportedProgram:
@@ -43,12 +50,12 @@ def trace(policy: Policy, nfe: int, batch: int | None) -> ExportedProgram:
     Raises `InputError` where the sampler cannot be written as a graph, as those that draw noise on their way.
     """
     graph = SamplerGraph(policy, nfe).eval()
-    obs, noise = example(policy, 2 if batch is None else batch)
+    inputs = example(policy, 2 if batch is None else batch)
     rows = None if batch is not None else {0: Dim("batch", min=1, max=LARGEST_BATCH)}
-    shapes = None if rows is None else {"obs": dict.fromkeys(obs, rows), "noise": rows}
+    shapes = None if rows is None else (dict.fromkeys(inputs[0], rows), rows, (rows,) * (len(inputs) - 2))
     try:
         with torch.no_grad(), _quiet():
-            return export(graph, (obs, noise), dynamic_shapes=shapes)
+            return export(graph, inputs, dynamic_shapes=shapes)
     except Exception as error:  # the tracer's exceptions have no common class
         raise InputError(
             f"The sampler {type(policy.sampler).__name__} with nfe={nfe} cannot be exported as one graph: "
@@ -65,13 +72,14 @@ def write_program(program: ExportedProgram, path: Path) -> None:
 
 def write_onnx(program: ExportedProgram, path: Path, names: Sequence[str] = ()) -> None:
     """Writes a program as ONNX, weights inside. names: of its inputs; where there are none it is a sampler's, whose
-    inputs are the observations' keys and `noise`. Output: `actions`.
+    inputs are the observations' keys, `noise` and, with a delay, `prefix` and `prefix_length`. Output: `actions`.
     """
     try:
         import onnxscript  # noqa: F401 (torch's exporter is written in it)
     except ImportError as error:
         raise InputError(f"An ONNX file needs the extra [export] ({error}): pip install 'isd-flow[export]'.") from error
-    inputs = names or [*program.example_inputs[0][0], NOISE]
+    given = program.example_inputs[0]
+    inputs = names or [*given[0], *(NOISE, PREFIX, LENGTH)[: len(given) - 1]]
     with _quiet():
         converted = torch.onnx.export(program, input_names=inputs, output_names=[ACTIONS], verbose=False)
     assert converted is not None

@@ -12,7 +12,7 @@ import torch
 from isd_core.support.errors import InputError
 from isd_policy.backend import Inputs, PolicyBackend, check_initial_noise
 from isd_policy.build import schema_of
-from isd_policy.deploy.export.folder import NOISE, ONNX, Export
+from isd_policy.deploy.export.folder import LENGTH, NOISE, ONNX, PREFIX, Export
 from isd_policy.horizons import Horizons
 from isd_policy.observations import ObservationSchema
 
@@ -37,7 +37,7 @@ class OnnxPolicy(PolicyBackend):
     """A policy computed by ONNX Runtime on the processor, with the graph's number of network calls.
 
     file: the graph, for any number of rows or, with `batch`, for so many; threads: of the network, None takes torch's
-    number. Raises `InputError` without the package onnxruntime.
+    number; action_range and longest_prefix: see `PolicyBackend`. Raises `InputError` without the package onnxruntime.
     """
 
     def __init__(
@@ -46,11 +46,13 @@ class OnnxPolicy(PolicyBackend):
         schema: ObservationSchema,
         horizons: Horizons,
         action_size: int,
+        action_range: tuple[np.ndarray, np.ndarray],
         nfe: int,
         batch: int | None = None,
         initial_noise: str = "gaussian",
         threads: int | None = None,
         training_range: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+        longest_prefix: int | None = None,
     ) -> None:
         self.session = session_of(file, torch.get_num_threads() if threads is None else threads)
         self.schema, self.horizons, self.nfe, self.initial_noise = (
@@ -61,6 +63,7 @@ class OnnxPolicy(PolicyBackend):
         )
         self.batch, self._action_size = batch, action_size
         self._training_range = {} if training_range is None else training_range
+        self._action_range, self._longest_prefix = action_range, longest_prefix
         self.reset()
 
     @classmethod
@@ -72,6 +75,7 @@ class OnnxPolicy(PolicyBackend):
             schema_of(export.config),
             Horizons(**card["horizons"]),
             graph["action_size"],
+            (np.asarray(card["actions"]["low"], np.float32), np.asarray(card["actions"]["high"], np.float32)),
             graph["nfe"],
             graph["batch"],
             card["initial_noise"],
@@ -81,11 +85,20 @@ class OnnxPolicy(PolicyBackend):
                 for key, about in card["observations"].items()
                 if "low" in about
             },
+            card.get("longest_prefix"),  # not there in exports from before there were any
         )
 
     @property
     def action_size(self) -> int:
         return self._action_size
+
+    @property
+    def action_range(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._action_range
+
+    @property
+    def longest_prefix(self) -> int | None:
+        return self._longest_prefix
 
     @property
     def training_range(self) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
@@ -110,6 +123,8 @@ class OnnxPolicy(PolicyBackend):
         """Some rows; a graph of a fixed batch gets copies of the last one as well."""
         feed = {key: value[rows] for key, value in (*inputs.obs.items(), (NOISE, inputs.noise))}
         count = len(feed[NOISE])
+        if (prefix := inputs.prefix or self.prefix([None] * len(inputs.noise))) is not None:
+            feed |= {PREFIX: prefix.actions[rows], LENGTH: prefix.length[rows]}
         if self.batch is not None and count < self.batch:
             feed = {key: np.concatenate([v, np.repeat(v[-1:], self.batch - count, axis=0)]) for key, v in feed.items()}
         actions: np.ndarray = self.session.run(None, feed)[0][:count]

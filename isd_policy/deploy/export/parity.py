@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from isd_core.support import seeds
-from isd_policy.backend import Inputs, check_finite
+from isd_policy.backend import Inputs, Prefix, check_finite
 from isd_policy.normaliser import CONSTANT_RANGE
 from isd_policy.policy import Policy
 
@@ -20,7 +20,7 @@ Graph = Callable[[Inputs], np.ndarray]
 
 
 def random_inputs(policy: Policy, count: int, seed: int = 0) -> Inputs:
-    """Observations over and beyond the range of the training data, and noise."""
+    """Observations over and beyond the range of the training data, noise, and prefixes of every length."""
     rng = seeds.numpy_rng(seed, "parity")
     scale = policy.normaliser.observation
     middle, half = ((scale.high + scale.low) / 2).cpu().numpy(), scale.half_range.cpu().numpy()
@@ -33,7 +33,18 @@ def random_inputs(policy: Policy, count: int, seed: int = 0) -> Inputs:
         else:
             obs[key], state = state[..., : shape[0]], state[..., shape[0] :]
     noise = rng.standard_normal((count, policy.horizons.prediction, policy.action_size)).astype(np.float32)
-    return Inputs({key: np.ascontiguousarray(value) for key, value in obs.items()}, noise)
+    prefix = None
+    if (most := policy.longest_prefix) is not None:
+        low, high = policy.action_range
+        actions = rng.uniform(low, high, (count, most, len(low))).astype(np.float32)
+        prefix = Prefix(actions, rng.integers(most + 1, size=count))
+    return Inputs({key: np.ascontiguousarray(value) for key, value in obs.items()}, noise, prefix)
+
+
+def part_of(inputs: Inputs, rows: slice) -> Inputs:
+    """Some of the rows."""
+    prefix = None if inputs.prefix is None else Prefix(*(values[rows] for values in inputs.prefix))
+    return Inputs({key: value[rows] for key, value in inputs.obs.items()}, inputs.noise[rows], prefix)
 
 
 def largest_differences(policy: Policy, graphs: Mapping[str, Graph], nfe: int, count: int) -> dict[str, float]:
@@ -42,11 +53,11 @@ def largest_differences(policy: Policy, graphs: Mapping[str, Graph], nfe: int, c
     Raises `FloatingPointError` where actions are not finite.
     """
     inputs = random_inputs(policy, count)
-    low, high = policy.normaliser.limits.low.cpu(), policy.normaliser.limits.high.cpu()
-    unit = np.maximum(((high - low) / 2).numpy(), CONSTANT_RANGE)
+    low, high = policy.action_range
+    unit = np.maximum((high - low) / 2, CONSTANT_RANGE)
     worst = dict.fromkeys(graphs, 0.0)
     for i in range(0, count, PART):
-        part = Inputs({key: value[i : i + PART] for key, value in inputs.obs.items()}, inputs.noise[i : i + PART])
+        part = part_of(inputs, slice(i, i + PART))
         expected = check_finite(policy.infer(part, nfe))
         for name, graph in graphs.items():
             worst[name] = max(worst[name], float((np.abs(check_finite(graph(part)) - expected) / unit).max()))
@@ -63,8 +74,10 @@ def program_graph(path: Path, batch: int | None) -> Graph:
         parts = []
         with torch.inference_mode():
             for i in range(0, rows, size):
-                obs = {key: torch.from_numpy(value[i : i + size]) for key, value in inputs.obs.items()}
-                parts.append(module(obs, torch.from_numpy(inputs.noise[i : i + size])).numpy())
+                part = part_of(inputs, slice(i, i + size))
+                obs = {key: torch.from_numpy(value) for key, value in part.obs.items()}
+                more = [torch.from_numpy(values) for values in (part.noise, *(part.prefix or ()))]
+                parts.append(module(obs, *more).numpy())
         return np.concatenate(parts)
 
     return call

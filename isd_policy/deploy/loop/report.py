@@ -19,13 +19,17 @@ PARTS = ("policy", "observe", "preprocess", "infer", "postprocess", "robot", "ti
 class ChunkRecord:
     """One request for a chunk; times in seconds since the report's zero.
 
-    dropped: actions that had passed when it arrived; blended: those that it shares with the chunk before; used: those
-    that the robot was given; outcome: waiting | used | stale | reset | rejected | failed | superseded.
+    told: actions that the policy was told the robot would take meanwhile; dropped: those that it took, which had passed
+    when the chunk arrived; blended: those that it shares with the chunk before; border: the tick of the first action
+    that the chunk itself decided; used: actions that the robot was given; outcome: waiting | used | stale | reset |
+    rejected | failed | superseded.
     """
 
     number: int
     requested: float
+    told: int = 0
     arrived: float | None = None
+    border: int | None = None
     dropped: int = 0
     blended: int = 0
     used: int = 0
@@ -79,6 +83,11 @@ class Report:
         """Notes what happened."""
         self.events.append((self.since(now), text))
 
+    def borders(self, begin: int) -> list[int]:
+        """The ticks since tick `begin` at which the actions of a further chunk began, as far as they are remembered."""
+        found = [chunk.border - begin for chunk in self.chunks if chunk.border is not None and chunk.border >= begin]
+        return [border for border in found if border > 0]
+
     @property
     def ticks(self) -> int:
         """Actions, or the stop, that the robot was given."""
@@ -101,6 +110,7 @@ class Report:
             "boxed_actions": counts["boxed"],
             "rejected_chunks": counts["rejected"],
             "stale_chunks": counts["stale"],
+            "chunks_beyond_their_prefix": counts["beyond"],
             "discarded_by_reset": counts["reset"],
             "superseded_requests": counts["superseded"],
             "failed_calls": counts["failed"],

@@ -44,6 +44,10 @@ class ChunkPolicy(Protocol):
     @property
     def horizons(self) -> Horizons: ...
 
+    @property
+    def longest_prefix(self) -> int | None:
+        """How many actions a call may be given as its prefix; None for a policy that was trained without."""
+
     def row(self, obs: Mapping[str, np.ndarray]) -> Row:
         """A checked copy of one observation; raises an exception whose message says what is wrong with it."""
 

@@ -55,7 +55,14 @@ class Runner:
         self.report = Report(self.settings.period, self.clock.now())
         self.history: ObservationHistory[Row] = ObservationHistory(policy.horizons.observation)
         self.scheduler = ChunkScheduler(
-            self.inference, self.history, policy.horizons.execution, guards, self.settings, self.clock, self.report
+            self.inference,
+            self.history,
+            policy.horizons.execution,
+            guards,
+            self.settings,
+            self.clock,
+            self.report,
+            policy.longest_prefix,
         )
         self._warm = not self.settings.warm_up
         self._reset_wanted = False

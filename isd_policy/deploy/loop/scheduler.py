@@ -25,7 +25,8 @@ class ChunkScheduler:
     """Actions for the epoch since the last `reset`, from chunks that `inference` computes from the last observations.
 
     bad: how many chunks in a row could not be used; rejected: how many of the last ones in a row were rejected, which
-    says that the policy is broken, while a call that failed may only have found no server.
+    says that the policy is broken, while a call that failed may only have found no server. longest_prefix: of the
+    policy, where it is told what the robot does while its calls run.
     """
 
     def __init__(
@@ -37,11 +38,16 @@ class ChunkScheduler:
         settings: LoopSettings,
         clock: Clock,
         report: Report,
+        longest_prefix: int | None = None,
     ) -> None:
         self.inference, self.history, self.guards = inference, history, guards
         self.settings, self.clock, self.report = settings, clock, report
         self.buffer = ActionBuffer(execution, settings.blend, settings.mode == "async", guards.turns)
         self.latencies: deque[float] = deque(maxlen=LATENCIES)
+        self.consumed: deque[int] = deque(maxlen=LATENCIES)
+        """Actions that were taken during each of the last calls."""
+        told = settings.prefix and settings.mode == "async" and longest_prefix is not None
+        self.longest_prefix = (longest_prefix or 0) if told else 0
         self.epoch, self._number, self.lead = -1, 0, 0
         self.time(())
         self._asked: dict[int, ChunkRecord] = {}
@@ -58,6 +64,7 @@ class ChunkScheduler:
         self.buffer.clear()
         self._open: Request | None = None
         self._current: ChunkRecord | None = None
+        self._planned = False
         self.failure = ""
         self.bad = self.rejected = self._calls = 0
 
@@ -89,16 +96,33 @@ class ChunkScheduler:
             self.lead = min(max(1, math.ceil(usual / self.settings.period - ROUNDING)), self.buffer.execution)
 
     def request(self) -> Request:
-        """The next request, with the present history."""
-        call = Call(self.history.rows(), (self.settings.seed, self.epoch, self._calls))
+        """The next request, with the present history and what the robot will be given while it is computed."""
+        stream = (self.settings.seed, self.epoch, self._calls)
+        call = Call(self.history.rows(), stream, self._prefix())
         return Request(self._number, self.epoch, self.buffer.taken, call, self.clock.now())
+
+    @property
+    def delay(self) -> int:
+        """The actions that will have been taken when the next chunk arrives: as many as during the last calls (the 95th
+        percentile), or before there were any, by their latency.
+        """
+        if self.consumed:
+            return int(np.percentile(self.consumed, 95, method="higher"))
+        return self.lead if self.settings.lead is None else 0
+
+    def _prefix(self) -> np.ndarray | None:
+        """[d, Da] the next actions, for a policy that is told them; None where nothing is planned."""
+        ahead = self.buffer.ahead(min(self.delay, self.longest_prefix))
+        return ahead.astype(np.float32) if len(ahead) else None
 
     def _submit(self) -> None:
         request = self.request()
         if self.inference.submit(request) and self._open is not None:
             self.report.counts["superseded"] += 1
             self._asked.pop(self._open.number).outcome = "superseded"
-        self._open, self._asked[request.number] = request, ChunkRecord(request.number, self.report.since(request.time))
+        told = 0 if request.call.prefix is None else len(request.call.prefix)
+        record = ChunkRecord(request.number, self.report.since(request.time), told)
+        self._open, self._asked[request.number] = request, record
         self.report.chunks.append(self._asked[request.number])
         self._number += 1
         self._calls += 1
@@ -144,14 +168,24 @@ class ChunkScheduler:
         assert reply.actions is not None
         self.bad = self.rejected = 0
         record.length = len(reply.actions)
+        self._measure(record, self.buffer.taken - reply.request.taken)
         merged = self.buffer.merge(reply.actions, reply.request.taken)
         if merged is None:
             record.outcome, record.dropped = "stale", record.length
             counts["stale"] += 1
             return
         record.dropped, record.blended, record.outcome = merged.dropped, merged.blended, "used"
+        record.border = self.report.ticks + max(0, record.told - merged.dropped)
         self._current = record
         windows["postprocess"].append(self.clock.now() - began)
+
+    def _measure(self, record: ChunkRecord, taken: int) -> None:
+        """Notes how many actions were taken during a call."""
+        if not self._planned:  # an epoch's first chunk: there was nothing to take
+            self._planned = True
+            return
+        self.consumed.append(taken)
+        self.report.counts["beyond"] += self.longest_prefix > 0 and taken > record.told
 
     def _unusable(self, reply: Reply) -> tuple[str, str] | None:
         """(outcome, what happened) of a reply without a chunk that the robot may be given."""

@@ -4,7 +4,8 @@ The first frame is the policy's description. Then each frame of a client is a ma
 last To, oldest first) or [...] (one, which stands for all To, as of a robot at rest), and is answered by a frame with
 `actions` [Ta, Da], those to execute, `ahead` [n, Da], all from the newest observation on, and `server_timing`; or by a
 text, which says what is wrong. The server keeps nothing between two frames, so a client needs no reset. Under the key
-`isd` a client may name the `stream` of its noise and its `deadline_ms`.
+`isd` a client may name the `stream` of its noise and its `deadline_ms`, and give the `prefix` that its robot executes
+meanwhile, [d, Da], where the policy was trained with a delay (`longest_prefix` in its description).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ LONGEST_STREAM = 16
 SPARE_BYTES = 65_536
 """What a frame may hold beside its observations."""
 WIDEST_NUMBER = 8
+OPTION_KEYS = {"stream", "deadline_ms", "prefix"}
+"""What stands under the key `isd` of a request; all of it may be left out."""
 
 
 @dataclass(frozen=True)
@@ -223,11 +226,14 @@ class PolicyServer:
             raise WireError(f"A request is a map of observations, not {type(content).__name__}.")
         options = content.pop(OPTIONS, {})
         stream, seconds = self._options(options, stream)
-        return Call(self._history(content), stream), seconds
+        prefix = options.get("prefix")
+        if prefix is not None:
+            prefix = self.policy.check_prefix(prefix)
+        return Call(self._history(content), stream, prefix), seconds
 
     def _options(self, options: Any, stream: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
-        if not isinstance(options, dict) or options.keys() - {"stream", "deadline_ms"}:
-            raise WireError(f"`{OPTIONS}` is a map of `stream` and `deadline_ms`, not {reprlib.repr(options)}.")
+        if not isinstance(options, dict) or options.keys() - OPTION_KEYS:
+            raise WireError(f"`{OPTIONS}` is a map of {', '.join(sorted(OPTION_KEYS))}, not {reprlib.repr(options)}.")
         given, deadline = options.get("stream", list(stream)), options.get("deadline_ms", 1000 * self.limits.deadline)
         if (
             not isinstance(given, list)

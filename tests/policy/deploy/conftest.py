@@ -50,9 +50,10 @@ class Counting:
     """A policy whose action for step k is k / 1000, as told from its newest observation, of 15 steps."""
 
     horizons = Horizons(observation=2, prediction=16, execution=8)
+    longest_prefix = None
 
     def __init__(self):
-        self.seen, self.streams, self.change = [], [], lambda chunk: chunk
+        self.seen, self.streams, self.prefixes, self.change = [], [], [], lambda chunk: chunk
 
     def row(self, obs):
         return {"step": np.array(obs["step"], np.float32)}
@@ -60,6 +61,7 @@ class Counting:
     def preprocess(self, calls):
         (call,) = calls
         self.streams.append(call.stream)
+        self.prefixes.append(call.prefix)
         return np.concatenate([row["step"] for row in call.history])
 
     def infer(self, history):

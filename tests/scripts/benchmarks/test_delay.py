@@ -6,7 +6,7 @@ import scripts.benchmarks.delay as benchmark
 from scripts.benchmarks.delay import draw, markdown
 
 ROW = {"rate": 0.5, "low": 0.3, "high": 0.7, "successes": 5, "episodes": 10, "mean_steps": 40.0, "jerk": 0.4,
-       "starved": 0.25}  # fmt: skip
+       "jump": 0.3, "starved": 0.25}  # fmt: skip
 
 
 def test_figure_and_tables_hold_every_row(tmp_path):
@@ -24,7 +24,7 @@ def test_figure_and_tables_hold_every_row(tmp_path):
         "rows": rows,
     }
     text = markdown(content)
-    assert text.count("| 5 of 10 | 30.0-70.0 | 40 | 0.400 | 25 % |") == 9
+    assert text.count("| 5 of 10 | 30.0-70.0 | 40 | 0.400 | 0.300 | 25 % |") == 9
     assert "100 NFE 450.0 ms" in text
     pytest.importorskip("matplotlib")
     draw(content, tmp_path / "delay.png")

@@ -64,7 +64,7 @@ def policy_of(network, config, normaliser):
 
 
 def onnx_policy(policy, file, nfe, batch=None):
-    return OnnxPolicy(file, policy.schema, policy.horizons, policy.action_size, nfe, batch)
+    return OnnxPolicy(file, policy.schema, policy.horizons, policy.action_size, policy.action_range, nfe, batch)
 
 
 def from_program(program):
@@ -127,6 +127,30 @@ def test_other_samplers_are_traced(sampler, config, normaliser):
     obs, noise = graphs.example(policy, 3)
     noise += torch.randn(noise.shape)
     torch.testing.assert_close(module(obs, noise), policy.plan(obs, noise, 1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("network", ["unet1d", "dit1d"])
+@pytest.mark.parametrize("longest", [0, 5])
+def test_graphs_take_a_prefix(network, longest, config, normaliser, tmp_path):
+    """Rows with prefixes of every length; without one in the inputs, none is given."""
+    config = config | {"delay": {"type": "uniform", "most": longest}}
+    policy = policy_of(network, config, normaliser)
+    for weight in policy.net.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    program = graphs.trace(policy, 1, None)
+    graphs.write_onnx(program, tmp_path / "policy.onnx")
+    graphs.write_program(program, tmp_path / "program.pt2")
+    onnx = OnnxPolicy(
+        *(tmp_path / "policy.onnx", policy.schema, policy.horizons, policy.action_size, policy.action_range, 1),
+        longest_prefix=longest,
+    )
+    forms = {"onnx": onnx.infer, "program": program_graph(tmp_path / "program.pt2", None)}
+    assert max(largest_differences(policy, forms, 1, count=100).values()) < TOLERANCE
+    given = random_inputs(policy, 20)
+    bare = given._replace(prefix=None)
+    np.testing.assert_allclose(onnx.infer(bare), policy.infer(bare), atol=TOLERANCE)
+    if longest:
+        assert np.abs(policy.infer(given) - policy.infer(bare)).max() > 100 * TOLERANCE
 
 
 def test_a_sampler_that_draws_noise_is_refused_by_name(config, normaliser):

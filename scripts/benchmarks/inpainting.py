@@ -1,8 +1,8 @@
-"""A chunk policy that is told the actions which the robot executes until its chunk arrives."""
+"""The baseline of a prefix given in training: the given actions put between the jumps of a flow map, at action time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -42,47 +42,46 @@ class Inpainting(Sampler):
         return x
 
 
-class PrefixConditioned:
-    """A flow-map policy whose chunks begin with the actions that the robot is about to take, by inpainting.
+class Inpainted:
+    """A flow-map policy that was trained without a prefix, whose chunks begin with the given one all the same.
 
-    nfe: at least 2 for the rest of the chunk to follow the prefix. `prefix` is asked at every call for these actions,
-    [k, robot's Da] in the robot's units; where there are none it is the policy itself. Raises `InputError` for a policy
-    that does not sample by jumps of a flow map: there is nothing between to put the prefix into.
+    nfe: at least 2 for the rest of the chunk to follow the prefix. For one call at a time, as a control loop makes
+    them. Raises `InputError` for a policy that does not sample by jumps of a flow map: there is nothing between to put
+    the prefix into.
     """
 
-    def __init__(self, policy: Policy, nfe: int = 2, prefix: Callable[[], np.ndarray] | None = None) -> None:
+    def __init__(self, policy: Policy, nfe: int = 2) -> None:
         if not isinstance(policy.sampler, FlowMapSampler):
             raise InputError(
-                f"A prefix needs a policy that samples by jumps of a flow map; this one's sampler is "
+                f"Inpainting needs a policy that samples by jumps of a flow map; this one's sampler is "
                 f"{type(policy.sampler).__name__}. Use a policy of objective=isd or another flow map, without guidance "
                 "at sampling."
             )
-        self.policy, self.nfe, self.prefix = policy, check_nfe(nfe), prefix or _nothing
+        self.policy, self.nfe = policy, check_nfe(nfe)
         self.path, self.horizons = policy.sampler.path, policy.horizons
+
+    @property
+    def longest_prefix(self) -> int:
+        """All actions from the newest observation on."""
+        return self.horizons.prediction - self.horizons.observation + 1
 
     def row(self, obs: Mapping[str, np.ndarray]) -> Row:
         """A checked copy of one observation (see `PolicyBackend.row`)."""
         return self.policy.row(obs)
 
-    def preprocess(self, calls: Sequence[Call]) -> Inputs:
-        """The arrays of some calls."""
-        return self.policy.preprocess(calls)
+    def preprocess(self, calls: Sequence[Call]) -> tuple[Inputs, np.ndarray | None]:
+        """The arrays of one call, and its prefix."""
+        (call,) = calls
+        return self.policy.preprocess([call._replace(prefix=None)]), call.prefix
 
-    def infer(self, inputs: Inputs) -> np.ndarray:
-        """All predicted actions from the newest observation on, [B, T - To + 1, robot's Da]; each row has the prefix.
-
-        Actions of the prefix beyond the chunk's end are left out.
-        """
-        policy = self.policy
-        actions = np.asarray(self.prefix(), np.float32)[: self.horizons.prediction - self.horizons.observation + 1]
-        obs = {key: torch.from_numpy(value).to(policy.device) for key, value in inputs.obs.items()}
-        noise = torch.from_numpy(inputs.noise).to(policy.device)
+    def infer(self, inputs: tuple[Inputs, np.ndarray | None]) -> np.ndarray:
+        """All predicted actions from the newest observation on, [1, T - To + 1, robot's Da], the prefix first."""
+        policy, (arrays, prefix) = self.policy, inputs
+        obs = {key: torch.from_numpy(value).to(policy.device) for key, value in arrays.obs.items()}
+        noise = torch.from_numpy(arrays.noise).to(policy.device)
         sampler: Sampler | None = None
-        if len(actions):
-            known = policy.normaliser.action(policy.actions.encode(torch.from_numpy(actions).to(policy.device)))
+        if prefix is not None:
+            actions = torch.from_numpy(np.asarray(prefix, np.float32)[: self.longest_prefix]).to(policy.device)
+            known = policy.normaliser.action(policy.actions.encode(actions))
             sampler = Inpainting(self.path, known.expand(len(noise), -1, -1), self.horizons.observation - 1)
         return policy.plan(obs, noise, self.nfe, sampler).cpu().numpy()
-
-
-def _nothing() -> np.ndarray:
-    return np.zeros((0, 0), np.float32)
