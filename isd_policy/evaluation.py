@@ -17,10 +17,11 @@ from isd_core.support.errors import InputError
 from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
 from isd_envs.engines.gym.making import import_package
-from isd_envs.rollouts.rollout import Rollout, rollout
+from isd_envs.rollouts.rollout import Enough, Rollout, rollout
 from isd_policy.backend import PolicyBackend
 from isd_policy.batched import ROWS, BatchedPolicy
 from isd_policy.results import Evaluation, report
+from isd_policy.rival import Rival
 from isd_policy.simulation import Simulation, open_simulation, source_of
 from isd_policy.validation import check_whole
 
@@ -41,12 +42,13 @@ def roll_out(
     seed_split: str = "evaluation",
     runner: str = "local",
     rows: int = ROWS,
+    enough: Enough | None = None,
 ) -> tuple[Rollout, BatchedPolicy]:
     """One episode from each of `episodes` starts (streams (seed, seed_split, i)) with `nfe` network calls an action.
 
     The outcome of each episode depends on seed, nfe and initial_noise alone, by rounding on `rows`, the rows of a
-    network call, and not on workers or on `live`, the number of episodes that run at once. After Ctrl-C the rollout
-    holds the finished episodes and says that it was interrupted.
+    network call, and not on workers or on `live`, the number of episodes that run at once. enough: ends the rollout
+    early (see `rollout`). After Ctrl-C the rollout holds the finished episodes and says that it was interrupted.
     """
     act = BatchedPolicy(simulation.policy, nfe, seed=seed, initial_noise=initial_noise, rows=rows)
     act.warm_up()
@@ -61,6 +63,7 @@ def roll_out(
             live=live,
             progress=bar,
             runner=runner,
+            enough=enough,
         )
     return result, act
 
@@ -115,9 +118,12 @@ def evaluate_from(
         usual, check_nfe = simulation.policy.usual_nfe, simulation.policy.check_nfe
         counts = check_counts(usual if config["nfe"] is None else config["nfe"], check_nfe)
         options = {key: config[key] for key in OPTIONS}
+        rival = Rival.of(config)
         runs: dict[int, tuple[Rollout, BatchedPolicy]] = {}
         for count in counts:
-            result, act = roll_out(simulation, count, **options)
+            result, act = roll_out(
+                simulation, count, **options, enough=None if rival is None else rival.told_apart(count)
+            )
             if result:
                 runs[count] = result, act
             if result.interrupted:

@@ -97,6 +97,7 @@ def summary(result: Rollout, act: BatchedPolicy, max_steps: int) -> dict[str, An
             "mean_of_successes": float(np.mean(succeeded)) if succeeded else None,
         },
         "faults": faults(result),
+        "decided": result.enough,
         "success_over_time": success_over_time(succeeded, len(result), max_steps),
         "policy_seconds": result.policy_seconds,
         "simulator_seconds": result.simulator_seconds,

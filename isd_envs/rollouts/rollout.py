@@ -33,6 +33,8 @@ class Request:
 
 Act = Callable[[list[Request]], np.ndarray]
 """Requests -> actions [n, Ta, Da]. A row may depend on its own request only, whatever the others are."""
+Enough = Callable[[Sequence["Episode"]], bool]
+"""Whether the episodes of the first starts, all of them finished, say enough; asked each time they become one more."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,15 @@ class Live:
 class Rollout(list[Episode]):
     """The finished episodes in the order of their starts, and how the run went.
 
-    engine, mode: what stepped them. interrupted: Ctrl-C ended the run, so episodes are missing. policy_seconds and
-    simulator_seconds: wall-clock time in `act` and outside it. replaced: messages about workers that were replaced.
+    engine, mode: what stepped them. enough: the caller's condition ended the run. interrupted: Ctrl-C ended it, so
+    episodes are missing. policy_seconds and simulator_seconds: wall-clock time in `act` and outside it. replaced:
+    messages about workers that were replaced.
     """
 
     def __init__(self, engine: str, mode: str) -> None:
         super().__init__()
         self.engine, self.mode = engine, mode
-        self.interrupted = False
+        self.interrupted = self.enough = False
         self.policy_seconds = 0.0
         self.simulator_seconds = 0.0
         self.replaced: list[str] = []
@@ -108,19 +111,21 @@ def rollout(
     hang_seconds: float = HANG_SECONDS,
     runner: str = "local",
     pool: Pool | None = None,
+    enough: Enough | None = None,
 ) -> Rollout:
     """Runs one episode from each start (a seed or a stored start) and returns them in that order.
 
     At most `live` episodes run at once, spread over `workers` threads or processes (or, with runner "ray", actors of a
     Ray cluster); each executes the whole chunk that
     `act` returned before it asks again, and the first successful step ends it. The result depends on neither number as
-    long as `act` keeps its promise (see `Act`). Ctrl-C returns what is finished.
+    long as `act` keeps its promise (see `Act`). Ctrl-C returns what is finished. enough: ends the run early, with the
+    first starts that satisfied it and no other, so the result does not depend on what else was under way.
     """
     if pool is None:
         env_spec = resolve(env_spec)
         slots = max(1, min(live, len(starts)))
         pool = make_pool(env_spec, slots, workers, hang_seconds, runner)
-    run = _Run(env_spec, list(starts), act, obs_horizon, max_steps, pool, progress)
+    run = _Run(env_spec, list(starts), act, obs_horizon, max_steps, pool, progress, enough)
     try:
         return run.finish()
     finally:
@@ -139,7 +144,9 @@ class _Run:
         max_steps: int,
         pool: Pool,
         progress: Progress | None,
+        enough: Enough | None,
     ) -> None:
+        self.enough, self.leading = enough, 0
         self.starts, self.act, self.obs_horizon, self.max_steps = starts, act, obs_horizon, max_steps
         self.pool, self.progress = pool, progress
         self.waiting = deque(range(len(starts)))
@@ -160,7 +167,8 @@ class _Run:
         except KeyboardInterrupt:
             self.result.interrupted = True
             say(f"Interrupted: {len(self.episodes)} of {len(self.starts)} episodes are finished and kept.")
-        self.result.extend(self.episodes[index] for index in sorted(self.episodes))
+        kept = range(self.leading) if self.result.enough else sorted(self.episodes)
+        self.result.extend(self.episodes[index] for index in kept)
         self.result.simulator_seconds = time.perf_counter() - began - self.result.policy_seconds
         return self.result
 
@@ -184,6 +192,8 @@ class _Run:
         """Takes results until no job is under way; slots whose episode ended begin the next start meanwhile."""
         while outcomes := self.pool.collect():
             for slot, outcome in outcomes:
+                if self.result.enough:
+                    continue  # of an episode that was under way
                 if isinstance(outcome, Raised):
                     outcome.reraise()
                 elif isinstance(outcome, Lost):
@@ -241,7 +251,17 @@ class _Run:
         )
         del self.live[slot], self.assigned[slot]
         self._report()
+        self._count_leading()
         self._begin_next(slot)
+
+    def _count_leading(self) -> None:
+        """Asks whether the finished episodes are enough, with the first start, the first two, and so on."""
+        while self.enough is not None and not self.result.enough and self.leading in self.episodes:
+            self.leading += 1
+            if self.enough([self.episodes[index] for index in range(self.leading)]):
+                self.result.enough = True
+                self.waiting.clear()
+                self.live.clear()
 
     def _report(self) -> None:
         if self.progress is None:

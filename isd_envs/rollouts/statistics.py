@@ -43,9 +43,36 @@ def success_over_time(successful_steps: Sequence[int], n: int, max_steps: int, p
     return {"steps": steps, "rate": [sum(s <= step for s in successful_steps) / n for step in steps]}
 
 
+def e_value(only_first: int, only_second: int) -> float:
+    """The evidence against equal success rates, from the starts on which two policies differ.
+
+    The wealth of a gambler who bets on each of them with the estimate (k + 1/2) / (n + 1) from those before
+    (Krichevsky and Trofimov 1981): B(k1 + 1/2, k2 + 1/2) / B(1/2, 1/2) * 2^(k1 + k2). Under equal rates it is a
+    martingale that begins at 1, so it ever reaches 1 / alpha with a probability of at most alpha (Ville 1939): looking
+    after each start and stopping when it does costs nothing.
+    """
+    k, m = only_first + 0.5, only_second + 0.5
+    log_beta = math.lgamma(k) + math.lgamma(m) - math.lgamma(k + m) - math.log(math.pi)
+    return math.exp(log_beta + (only_first + only_second) * math.log(2))
+
+
+def decided_after(first: Sequence[bool], second: Sequence[bool], confidence: float = 0.95) -> int | None:
+    """The number of starts, looked at one after another, that tell two policies apart; None if these do not."""
+    only_first = only_second = 0
+    for n, (a, b) in enumerate(zip(first, second, strict=True), start=1):
+        only_first, only_second = only_first + (a and not b), only_second + (b and not a)
+        if e_value(only_first, only_second) >= 1 / (1 - confidence):
+            return n
+    return None
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """Two policies on the same n starts. `only_first` starts succeed with the first policy alone, and so on."""
+    """Two policies on the same n starts. `only_first` starts succeed with the first policy alone, and so on.
+
+    p_value: McNemar's exact test, valid where n was fixed beforehand. decided_after: starts after which the anytime
+    test tells them apart (None: it does not), valid also where the rollouts stopped because of it.
+    """
 
     n: int
     both: int
@@ -53,6 +80,7 @@ class Comparison:
     only_second: int
     p_value: float
     confidence: float
+    decided_after: int | None = None
 
     @property
     def different(self) -> bool:
@@ -63,7 +91,11 @@ class Comparison:
         """One sentence for a report."""
         first, second = self.both + self.only_first, self.both + self.only_second
         judged = "different" if self.different else f"not distinguishable at n = {self.n}"
-        return f"{first} against {second} of {self.n} starts: {judged} (exact McNemar p = {self.p_value:.3g})"
+        decided = "not decided" if self.decided_after is None else f"decided after {self.decided_after} starts"
+        return (
+            f"{first} against {second} of {self.n} starts: {judged} (exact McNemar p = {self.p_value:.3g}; anytime "
+            f"test: {decided})"
+        )
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool], confidence: float = 0.95) -> Comparison:
@@ -82,4 +114,5 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool], confidence: float = 0
         only_second=only_second,
         p_value=min(1.0, 2 * tail),
         confidence=confidence,
+        decided_after=decided_after(first, second, confidence),
     )

@@ -70,6 +70,21 @@ def test_episodes_come_in_the_order_of_their_starts() -> None:
     assert episodes.successes == 4
 
 
+@pytest.mark.parametrize("live, workers", [(1, 1), (3, 1), (8, 3)])
+def test_a_run_ends_with_the_first_starts_that_are_enough(live: int, workers: int) -> None:
+    """Later starts that ended before them are not told of, however many ran beside."""
+    episodes = run(
+        [7, 1, 9, 5, 3, 9, 9, 9], live=live, workers=workers, enough=lambda done: sum(e.success for e in done) == 2
+    )
+    assert [episode.index for episode in episodes] == [0, 1, 2]
+    assert episodes.enough and not episodes.interrupted
+
+
+def test_a_run_that_is_never_enough_is_whole() -> None:
+    episodes = run([7, 1, 9], enough=lambda done: False)
+    assert len(episodes) == 3 and not episodes.enough
+
+
 @pytest.mark.parametrize("live, workers", [(1, 1), (2, 2), (8, 3)])
 def test_the_result_depends_on_neither_workers_nor_live_episodes(live: int, workers: int) -> None:
     def noisy(requests: list[Request]) -> np.ndarray:
