@@ -128,8 +128,9 @@ def load_generator(
         model.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
-    guided = with_guidance(build("sampler", config["sampler"]), cfg_scale, build("guidance", config["guidance"]))
-    sampler = with_inputs(guided, inputs or {}, model.net)
+    trained = build("guidance", config["guidance"])
+    guided = with_guidance(build("sampler", config["sampler"]), cfg_scale, trained)
+    sampler = with_inputs(guided, inputs or {}, model.net, trained)
     data, chosen = config["data"], pick_device(device)
     codec = build_codec(config, codec_source)
     if (recorded := codec_of(saved)) is not None:

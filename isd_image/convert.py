@@ -43,6 +43,9 @@ def main(cfg: DictConfig) -> None:
         config[CONTENT] = {"codec": files.read_json(str(statistics))["codec"]}
     if compat == "released":
         _mix_clocks(config)
+    if config["guidance"]["type"] == "interval":  # what the released network was told, in sampling as in training
+        for part in (config, config["objective"]):
+            part["guidance"] = {**part["guidance"], "one_outside": True}
     released = read_weights(Path(source), "the released network")
     model = ImageModel(build_network(config), normaliser)
     groups = {}

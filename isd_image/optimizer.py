@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isd_core.networks.transformer import Attention, SwiGLUFeedForward
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Decay, NonNegative, Positive
 from isd_core.support.registry import register
@@ -41,10 +42,12 @@ class NorMuon(torch.optim.Optimizer):
     """Muon with a second moment for each neuron (2510.05491), and AdamW for groups with `method="adamw"`.
 
     For a matrix W [m, n] with gradient G, each step:
-        M = beta1 M + (1 - beta1) G;  O = orthogonalise(M);  v = beta2 v + (1 - beta2) mean over n of O^2;
-        U = O / (sqrt(v) + eps);  W = W - lr weight_decay W - lr 0.2 sqrt(m n) U / |U|.
-    So every update has root mean square 0.2 lr, about that of AdamW. Of weights that are sharded each
-    process orthogonalises the whole matrix.
+        M = beta1 M + (1 - beta1) G;  O = orthogonalise((1 - beta1) G + beta1 M), Nesterov's momentum;
+        v = beta2 v + (1 - beta2) mean over n of O^2;  U = O / (sqrt(v) + eps), brought back to O's norm;
+        W = W - lr weight_decay W - lr sqrt(max(1, m / n)) U.
+    A group's `blocks` says into how many matrices of equal height its own are cut: a layer that makes queries, keys and
+    values at once holds three maps, each of which is orthogonalised apart. Of weights that are sharded each process
+    orthogonalises the whole matrix.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
@@ -68,13 +71,15 @@ class NorMuon(torch.optim.Optimizer):
             state["neuron"] = torch.zeros_like(parameter[:, :1])
         beta1, beta2 = group["betas"]
         momentum, neuron = state["momentum"], state["neuron"]
+        assert parameter.grad is not None
         momentum.lerp_(parameter.grad, 1 - beta1)
-        direction = sharded_like(orthogonalise(full_tensor(momentum)), momentum)
-        neuron.lerp_(direction.square().mean(1, keepdim=True), 1 - beta2)
-        direction = direction / (neuron.sqrt() + group["eps"])
-        scale = 0.2 * direction.numel() ** 0.5 / (full_tensor(direction.norm()) + group["eps"])
+        ahead = full_tensor(parameter.grad.lerp(momentum, beta1))
+        directions = [orthogonalise(block) for block in ahead.chunk(group["blocks"])]
+        neuron.lerp_(sharded_like(torch.cat(directions).square().mean(1, keepdim=True), neuron), 1 - beta2)
+        spreads = (full_tensor(neuron).sqrt() + group["eps"]).chunk(group["blocks"])
+        updates = [_neurons_alike(*pair, group["eps"]) for pair in zip(directions, spreads, strict=True)]
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(direction * scale, alpha=-group["lr"])
+        parameter.add_(sharded_like(torch.cat(updates), parameter), alpha=-group["lr"])
 
     def _adamw(self, parameter: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
@@ -89,6 +94,13 @@ class NorMuon(torch.optim.Optimizer):
         denominator = (state["exp_avg_sq"] / (1 - beta2**k)).sqrt().add_(group["eps"])
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.addcdiv_(state["exp_avg"], denominator, value=-group["lr"] / (1 - beta1**k))
+
+
+def _neurons_alike(direction: Tensor, spread: Tensor, eps: float) -> Tensor:
+    """direction [m, n] with each row divided by spread [m, 1], at its former norm times sqrt(max(1, m / n))."""
+    rows, columns = direction.shape
+    alike = direction / spread
+    return alike * (direction.norm() / (alike.norm() + eps) * max(1.0, rows / columns) ** 0.5)
 
 
 @register("optimizer", "radam")
@@ -113,7 +125,8 @@ class RAdam(OptimizerConfig):
 class NorMuonAdamW(OptimizerConfig):
     """NorMuon on the weights of linear layers inside the network, AdamW on embeddings, patches, head, norms and biases.
 
-    lr is NorMuon's; AdamW takes `adam_scale` times that.
+    lr is NorMuon's; AdamW takes `adam_scale` times that. The three maps of an attention's `qkv` and the two of a SwiGLU
+    layer's `up` are orthogonalised apart.
     """
 
     lr: Positive
@@ -134,8 +147,14 @@ class NorMuonAdamW(OptimizerConfig):
             raise InputError("trainer.optimizer: the network has no matrices for NorMuon; use AdamW.")
         chosen = set(matrices)
         shared = {"weight_decay": self.weight_decay, "eps": self.eps}
-        groups = [
-            {"params": matrices, "method": "normuon", "betas": tuple(self.betas), **shared},
+        joined = dict.fromkeys((m.qkv.weight for m in module.modules() if isinstance(m, Attention)), 3)
+        joined |= dict.fromkeys((m.up.weight for m in module.modules() if isinstance(m, SwiGLUFeedForward)), 2)
+        groups: list[dict[str, Any]] = []
+        for blocks in (1, 2, 3):
+            if alike := [p for p in matrices if joined.get(p, 1) == blocks]:
+                own = {"method": "normuon", "betas": tuple(self.betas), "blocks": blocks}
+                groups.append({"params": alike, **own, **shared})
+        groups += [
             {
                 "params": [p for _, p in named if p not in chosen],
                 "method": "adamw",
