@@ -47,8 +47,8 @@ class Derivative(ABC):
         """The derivative, with x's shape.
 
         x: [B, ...]; t, s: [B]; dx: [B, ...] or None for 0; dt, ds: rates of the two times; unit: [B] the size of a unit
-        step in time (`Path.unit`; 1 if None), by which finite differences are scaled; graph: keep the graph to the
-        network's parameters.
+        step (`Path.unit` of the time that moves; 1 if None), by which finite differences are scaled; graph: keep the
+        graph to the network's parameters.
         """
         ...
 

@@ -46,6 +46,10 @@ class Guidance(ABC):
         """The conditioning of `n` rows that the networks see in this step; never changes `cond` in place."""
         ...
 
+    def told(self, cond: Cond, t: Tensor) -> Cond:
+        """The conditioning as the network sees it in jumps from times t [n], in training and at sampling."""
+        return cond
+
     @abstractmethod
     def target(self, net: VelocityNet, x_t: Tensor, t: Tensor, v_t: Tensor, cond: Cond) -> Tensor:
         """The target of F(x_t; t, t), [B, ...], without gradient."""
@@ -145,10 +149,12 @@ class PreCFG(ConditionDropout):
 @dataclass(frozen=True, kw_only=True)
 class IntervalCFG(ConditionDropout):
     """Pre-CFG whose scale and interval the network is told: omega = exp(U ln omega_max), active for t_min <= t / T <
-    t_max.
+    t_max (`Path.share` in the place of t / T).
 
     t_min ~ U(0, 1/2), t_max ~ U(1/2, 1), drawn per sample and given as "omega", "t_min", "t_max"; outside the interval
     the scale is 1 (the larger recipe of arXiv 2601.22679).
+    one_outside: tell the network omega = 1 for jumps that start outside the interval, in training and sampling, as the
+    released networks were. A jump from outside into the interval does not know its scale then; by default it does.
     """
 
     on_diagonal: ClassVar[bool] = True
@@ -156,6 +162,7 @@ class IntervalCFG(ConditionDropout):
 
     path: Path
     omega_max: Annotated[float, Range(above=1)] = 8.0
+    one_outside: bool = False
 
     @property
     def in_weights(self) -> bool:
@@ -166,8 +173,17 @@ class IntervalCFG(ConditionDropout):
         u = torch.rand(3, n, generator=rng, device=rng.device)
         return dropped | {"omega": self.omega_max ** u[0], "t_min": 0.5 * u[1], "t_max": 0.5 + 0.5 * u[2]}
 
+    def told(self, cond: Cond, t: Tensor) -> Cond:
+        return cond | {"omega": self.scale(cond, t)} if self.one_outside and "omega" in cond else cond
+
+    def scale(self, cond: Cond, t: Tensor) -> Tensor:
+        """[n] the scale at times t: omega inside the interval, 1 outside. An interval up to 1 has the noise in it."""
+        share, omega = self.path.share(t), cond["omega"]
+        first, last = cond.get("t_min", torch.zeros_like(omega)), cond.get("t_max", torch.ones_like(omega))
+        inside = (first <= share) & ((share < last) | (last >= 1))
+        return torch.where(inside, omega, torch.ones_like(omega))
+
     def target(self, net: VelocityNet, x_t: Tensor, t: Tensor, v_t: Tensor, cond: Cond) -> Tensor:
-        inside = (cond["t_min"] <= t / self.path.T) & (t / self.path.T < cond["t_max"])
-        omega = torch.where(inside, cond["omega"], torch.ones_like(cond["omega"]))
+        omega = self.scale(cond, t)
         F_null = self.unconditional(net, x_t, t, cond)
         return F_null + expand(omega, v_t) * (v_t - F_null)

@@ -76,6 +76,10 @@ class Path(ABC):
         """Path time to the time that a network sees, about [0, 1]."""
         return t / self.T
 
+    def share(self, t: Tensor) -> Tensor:
+        """Where `t` lies between data (0) and noise (1), in the path's own measure."""
+        return t / self.T
+
     def unit(self, t: Tensor) -> Tensor:
         """The natural size of a time step at `t`, by which finite differences are scaled."""
         return torch.ones_like(t)
@@ -153,6 +157,11 @@ class VarianceExploding(Path):
     def clock(self, t: Tensor) -> Tensor:
         """ln(t) / 4, EDM's c_noise; times below sigma_min read as sigma_min."""
         return t.clamp_min(self.sigma_min).log() / 4
+
+    def share(self, t: Tensor) -> Tensor:
+        """By the rho rule, in which steps are evenly spaced."""
+        first, last = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        return (t.clamp_min(self.sigma_min) ** (1 / self.rho) - first) / (last - first)
 
     def unit(self, t: Tensor) -> Tensor:
         return t

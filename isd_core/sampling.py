@@ -8,6 +8,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from isd_core.guidance import Guidance, without
 from isd_core.network import Cond, VelocityNet, stack
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
+from isd_core.support.fields import Positive
 from isd_core.support.registry import name_of, register, role
 
 
@@ -122,12 +124,32 @@ class DiagonalSampler(Sampler):
 @register("sampler", "consistency")
 @dataclass(frozen=True)
 class ConsistencySampler(Sampler):
-    """Multistep consistency sampling: jump to the data, add noise, jump again (arXiv 2303.01469, algorithm 1)."""
+    """Multistep consistency sampling: jump to the data, add noise, jump again (arXiv 2303.01469, algorithm 1).
+
+    between: the times to which noise is added, falling, for nfe = 1 + their number; other numbers of evaluations take
+    the path's own times. Raises `InputError` for times that do not fall, or leave the path.
+    """
 
     path: Path
+    between: Sequence[Positive] = ()
+
+    def __post_init__(self) -> None:
+        given = [self.path.T, *self.between, self.path.end]
+        if any(later >= earlier for earlier, later in pairwise(given)):
+            raise InputError(
+                f"sampler.between={list(self.between)}: expected falling times below the path's start, "
+                f"{self.path.T:g}, and above its end, {self.path.end:g}."
+            )
+
+    def times(self, nfe: int) -> list[float]:
+        """[nfe + 1] falling times from T to the path's end, at the first nfe of which the network is called."""
+        if len(self.between) == self.check_nfe(nfe) - 1:
+            return [self.path.T, *self.between, self.path.end]
+        times: list[float] = self.path.times(nfe).tolist()
+        return times
 
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
-        flow_map, times = FlowMap(self.path), self.path.times(self.check_nfe(nfe)).tolist()
+        flow_map, times = FlowMap(self.path), self.times(nfe)
         ones = torch.ones(z.shape[0], device=z.device)
         end = self.path.end * ones
         rngs = row_generators(z)
@@ -180,21 +202,33 @@ class PostCFG(WrappedSampler):
 
 @dataclass(frozen=True)
 class ConditionedSampler(WrappedSampler):
-    """A sampler whose network gets further conditions, the same for every row, such as the guidance interval."""
+    """A sampler whose network gets further conditions, the same for every row, such as the guidance interval.
+
+    trained: the guidance that the network was trained with, which says what a jump is told of them (`Guidance.told`).
+    """
 
     inputs: Mapping[str, float]
+    trained: Guidance | None = None
 
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
         given = {key: torch.full((len(z),), value, device=z.device) for key, value in self.inputs.items()}
-        return self.sampler(net, z, nfe, cond | given)
+        if self.trained is None:
+            return self.sampler(net, z, nfe, cond | given)
+        told = self.trained.told
+        return self.sampler(lambda x, t, s, cond: net(x, t, s, told(cond, t)), z, nfe, cond | given)
 
 
-def with_inputs(sampler: Sampler, inputs: Mapping[str, float | None], net: nn.Module) -> Sampler:
-    """`sampler` with the inputs that are not None; `InputError` for those that `net` does not take."""
+def with_inputs(
+    sampler: Sampler, inputs: Mapping[str, float | None], net: nn.Module, trained: Guidance | None = None
+) -> Sampler:
+    """`sampler` with the inputs that are not None; `InputError` for those that `net` does not take.
+
+    trained: the guidance that the network was trained with, None where that is unknown.
+    """
     given = {key: value for key, value in inputs.items() if value is not None}
     if unknown := given.keys() - set(getattr(net, "inputs", ())):
         raise InputError(f"The network {type(net).__name__} takes no {', '.join(sorted(unknown))}: leave them null.")
-    return ConditionedSampler(sampler, given) if given else sampler
+    return ConditionedSampler(sampler, given, trained) if given else sampler
 
 
 def with_guidance(sampler: Sampler, cfg_scale: float, trained: Guidance | None) -> Sampler:

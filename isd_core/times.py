@@ -134,20 +134,22 @@ class LogNormal(TimeLaw):
     """ln of the noise-to-signal ratio normal, s = the path's end (EDM's and iCT's law; sCM's on the trigonometric
     path).
 
-    On the variance-exploding path t = exp(N), within [sigma_min, sigma_max]; on the trigonometric one t =
-    arctan(exp(N)).
+    The ratio is exp(N) data_std: with data_std the data's standard deviation, mean and std are those of the noise in
+    units of the data; with 1 those of the noise itself. On the variance-exploding path t is the ratio, within
+    [sigma_min, sigma_max]; on the trigonometric one t = arctan(ratio).
     """
 
     fixed_end: ClassVar[bool] = True
 
     mean: Real = -1.1
     std: Positive = 2.0
+    data_std: Positive = 1.0
 
     def __post_init__(self) -> None:
         _positive("LogNormal", std=self.std)
 
     def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
-        ratio = (self.mean + self.std * torch.randn(n, generator=rng, device=rng.device)).exp()
+        ratio = self.data_std * (self.mean + self.std * torch.randn(n, generator=rng, device=rng.device)).exp()
         t = path.time_of(ratio)
         return t, torch.full_like(t, path.end)
 

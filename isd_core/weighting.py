@@ -108,9 +108,10 @@ class PseudoHuber(Discrepancy):
 
     norm="sum": |e| is the L2 norm over the d elements and c grows with sqrt(d) (iCT: c = 0.00054 sqrt(d));
     norm="mean": |e|^2 is the mean over elements (the larger iSD recipe: c = 5).
+    With c = 0 it is the norm itself (ECT); a sample without error, such as one with t = s, then has the gradient 0.
     """
 
-    c: Positive = 0.00054
+    c: NonNegative = 0.00054
     norm: str = "sum"
 
     def __post_init__(self) -> None:
@@ -118,7 +119,10 @@ class PseudoHuber(Discrepancy):
             raise InputError(f"PseudoHuber.norm is `sum` or `mean`, not `{self.norm}`.")
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        value = (MSE()(prediction, target) + self.c**2).sqrt() - self.c
+        square = MSE()(prediction, target) + self.c**2
+        # the root's slope at 0 is infinite, and would make 0 * inf of an error without gradient
+        empty = square == 0
+        value = torch.where(empty, 0.0, torch.where(empty, 1.0, square).sqrt()) - self.c
         return value * prediction[0].numel() ** 0.5 if self.norm == "sum" else value
 
 

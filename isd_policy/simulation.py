@@ -118,7 +118,7 @@ def _guide(
     if isinstance(policy, Policy):
         guidance = build("guidance", trained["guidance"]) if "guidance" in trained else None
         guided = with_guidance(policy.sampler, cfg_scale, guidance)
-        policy.sampler = with_inputs(guided, inputs, policy.net)
+        policy.sampler = with_inputs(guided, inputs, policy.net, guidance)
     elif cfg_scale != 1 or any(value is not None for value in inputs.values()):
         raise InputError("The guidance of an export is what it was exported with: leave cfg_scale and inputs alone.")
 

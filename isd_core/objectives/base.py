@@ -8,6 +8,7 @@ that they enforce.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -55,6 +56,10 @@ class Objective(ABC):
     @abstractmethod
     def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
         """All that is random in a step, or follows the number of the step."""
+
+    def check_rows(self, n: int) -> None:
+        """Raises `InputError` where `n` rows, those of a process in one part of a step, are too few."""
+        return None
 
     @abstractmethod
     def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
@@ -181,6 +186,20 @@ class FlowMapObjective(Objective):
         """How many of `n` samples take the residual: the first ones. With a share, neither part is empty (n > 1)."""
         return n if self.share == 1 else max(1, min(round(self.share * n), n - 1))
 
+    def check_rows(self, n: int) -> None:
+        if self.share == 1 or self._has_share(n):
+            return
+        enough = next(more for more in itertools.count(2) if self._has_share(more))
+        raise InputError(
+            f"objective.share={self.share:g} of {n} rows would be {self.rows(n)}: a process takes trainer.batch_size / "
+            f"(processes * trainer.accumulate) rows at a time; expected at least {enough}. Choose a larger batch, a "
+            "smaller trainer.accumulate, or objective.share=1."
+        )
+
+    def _has_share(self, n: int) -> bool:
+        """Whether rounding leaves at least half, and at most one and a half, of what the smaller part should be."""
+        return n > 1 and abs(self.rows(n) / n - self.share) <= min(self.share, 1 - self.share) / 2
+
     def draw(self, x: Tensor, cond: Cond, rng: Generator, step: int) -> Draw:
         """Prepared conditioning, noise, times, and what the residual draws besides."""
         n, split = len(x), self.rows(len(x))
@@ -245,5 +264,6 @@ class FlowMapObjective(Objective):
     def points(self, net: VelocityNet, draw: Draw) -> Points:
         """The points between data and noise, and the guided velocity there."""
         x_t, v_t = self.flow_map.interpolate(draw.x, draw.z, draw.t)
-        v = self.guidance.target(net, x_t, draw.t, v_t, draw.cond)
-        return Points(x_t, v, draw.t, draw.s, draw.cond)
+        cond = self.guidance.told(draw.cond, draw.t)
+        v = self.guidance.target(net, x_t, draw.t, v_t, cond)
+        return Points(x_t, v, draw.t, draw.s, cond)

@@ -41,6 +41,7 @@ class FlowMatching(Objective):
         """Term: flow."""
         x, z, t, _, cond, _ = draw
         x_t, v_t = FlowMap(self.path).interpolate(x, z, t)
+        cond = self.guidance.told(cond, t)
         v = self.guidance.target(net, x_t, t, v_t, cond)
         flow = self.discrepancy(net(x_t, t, t, cond), v)
         return LossOut(self.weighting(flow, t, self.path).mean(), {"flow": flow.detach()})

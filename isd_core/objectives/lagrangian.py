@@ -53,5 +53,5 @@ class Lagrangian(FlowMapObjective):
         x, t, s, cond = at.x_t, at.t, at.s, at.cond
         f = self.flow_map.jump(x, F_ts.detach(), t, s)
         v = self.velocity.at(net, f, s, cond)
-        dF = self.derivative.along(net, x, t, s, cond, ds=1.0, unit=self.path.unit(t), graph=True)
+        dF = self.derivative.along(net, x, t, s, cond, ds=1.0, unit=self.path.unit(s), graph=True)
         return Residual(self.discrepancy(self.flow_map.slope(x, F_ts, dF, t, s), v))

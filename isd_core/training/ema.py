@@ -51,6 +51,7 @@ class EMA:
     def __init__(self, module: nn.Module, law: DecayLaw) -> None:
         self.law = law
         self.updates = 0
+        self.averaged = {key for key, _ in module.named_parameters(remove_duplicate=False)}
         self.state: dict[str, Tensor] = {key: value.detach().clone() for key, value in module.state_dict().items()}
 
     @torch.no_grad()
@@ -60,7 +61,7 @@ class EMA:
         decay = self.law(self.updates)
         current = {key: local_shard(value) for key, value in module.state_dict().items()}
         average = {key: local_shard(value) for key, value in self.state.items()}
-        averaged = [key for key, value in current.items() if value.is_floating_point()]
+        averaged = [key for key in current if key in self.averaged]
         torch._foreach_lerp_([average[key] for key in averaged], [current[key] for key in averaged], 1 - decay)
         for key in current.keys() - set(averaged):
             average[key].copy_(current[key])

@@ -9,10 +9,11 @@ from typing import Any
 from isd_core.support.errors import InputError
 from isd_core.training import checkpoint
 
+STEPS = "trainer.steps"
 RESUMABLE = (
     "run_dir",
     "logger",
-    "trainer.steps",
+    STEPS,
     "trainer.accumulate",
     "trainer.device",
     "trainer.compile",
@@ -48,6 +49,12 @@ def check_same_run(
                 )
             continue
         if old.get(key) != new.get(key):
+            if key.endswith(".steps") and (old[key], new.get(key)) == (old[STEPS], new[STEPS]):
+                raise InputError(
+                    f"{run_dir} holds a run of {STEPS}={old[STEPS]}, this command says {new[STEPS]}. A curriculum "
+                    f"({key}) follows the length of the run, so it cannot change. Resume it with {STEPS}={old[STEPS]}, "
+                    "or choose another run_dir."
+                )
             raise InputError(
                 f"{run_dir} holds a run with {key}={old.get(key)}, this command says {key}={new.get(key)}. Resume it "
                 "with the same values, or choose another run_dir."

@@ -78,6 +78,7 @@ class Trainer:
                 f"trainer.batch_size={trainer.batch_size} cannot be shared by {self.world.size} processes in "
                 f"trainer.accumulate={trainer.accumulate} parts each: choose a multiple of {self.parts}."
             )
+        objective.check_rows(trainer.batch_size // self.parts)
         self.model = model.to(self.device)
         self.dataset = dataset
         precision, sharded = PRECISIONS[trainer.precision], trainer.shard == "full"

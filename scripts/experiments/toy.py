@@ -36,7 +36,7 @@ FULL_SEEDS = 3
 
 FROM_DATA_STD = ("parametrisation.sigma_data=1.065",)  # the EDM form is made for data of standard deviation .5
 RATIO = ("times.mean=-0.344",)  # the law of ln sigma, likewise moved by ln(1.065 / .5)
-SCM = ("times.mean=-0.244", "objective.warmup.share=0.15")  # moved alike; a run this short needs a longer warm-up
+SCM = ("times.data_std=1.065", "objective.warmup.share=0.15")  # the data's; a run this short needs a longer warm-up
 END = "times=fixed_end"
 UNIFORM_INTERMEDIATE = "objective.intermediate={type: uniform}"
 

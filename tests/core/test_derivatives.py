@@ -8,8 +8,10 @@ from torch.testing import assert_close
 from isd_core.closed_form import Gaussian
 from isd_core.derivatives import CentralDifference, ExactJVP
 from isd_core.networks.mlp import MLP
-from isd_core.paths import Linear, Trigonometric
+from isd_core.objectives.lagrangian import Lagrangian
+from isd_core.paths import Linear, Trigonometric, VarianceExploding
 from isd_core.support.errors import InputError
+from isd_core.times import LogNormalPair
 
 
 def direction(net, path, x, t, s, derivative):
@@ -40,8 +42,28 @@ def test_the_derivative_in_s_alone(path, points):
     x, t, s = points
     truth = Gaussian(path, mean=0.2, std=0.6)
     exact = ExactJVP().along(truth, x, t, s, {}, ds=1.0)
-    differences = CentralDifference(eps=1e-4).along(truth, x, t, s, {}, ds=1.0, unit=path.unit(t))
+    differences = CentralDifference(eps=1e-4).along(truth, x, t, s, {}, ds=1.0, unit=path.unit(s))
     assert_close(differences, exact, atol=1e-6, rtol=1e-5)
+
+
+def test_the_lagrangian_residual_moves_s_by_the_scale_of_s():
+    """With noise levels over five decades: a width that follows t leaves the path at small s, s - h < 0."""
+    path, truth = VarianceExploding(), Gaussian(VarianceExploding(), std=0.5)
+    seen = []
+
+    class Seen(CentralDifference):
+        def along(self, net, x, t, s, cond, **how):
+            found = super().along(net, x, t, s, cond, **how)
+            seen.append((s, how["unit"], found, ExactJVP().along(net, x, t, s, cond, ds=1.0)))
+            return found
+
+    x = truth.sample((4000, 1), torch.Generator().manual_seed(0), torch.float64)
+    net = lambda x, t, s, cond: truth(x.double(), t.double(), s.double())  # noqa: E731
+    Lagrangian(path, LogNormalPair(), derivative=Seen())(net, x, {}, torch.Generator().manual_seed(1), 0)
+    s, unit, found, exact = seen[0]
+    assert (s - 0.005 * unit > 0).all()
+    error = ((found - exact).norm(dim=1) / exact.norm(dim=1)).nan_to_num(0)
+    assert error.quantile(0.99) < 1e-3, error.quantile(0.99)
 
 
 @pytest.mark.parametrize("derivative", [ExactJVP(), CentralDifference()])

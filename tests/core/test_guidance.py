@@ -7,9 +7,11 @@ from torch.testing import assert_close
 
 from isd_core.closed_form import Mixture1D
 from isd_core.guidance import ConditionDropout, IntervalCFG, NoGuidance, PreCFG, drop
+from isd_core.objectives.base import Draw
+from isd_core.objectives.eulerian import Eulerian
 from isd_core.objectives.flow_matching import FlowMatching
-from isd_core.paths import Linear
-from isd_core.sampling import DiagonalSampler, PostCFG, with_guidance
+from isd_core.paths import Linear, VarianceExploding
+from isd_core.sampling import DiagonalSampler, FlowMapSampler, PostCFG, with_guidance, with_inputs
 from isd_core.support.errors import InputError
 from isd_core.training.run import check_inputs, check_objective
 
@@ -184,6 +186,65 @@ def test_a_network_without_the_intervals_inputs_is_refused():
         check_inputs(interval, net)
     net.inputs = IntervalCFG.inputs
     check_inputs(interval, net)
+
+
+# -- what the network is told of the interval --------------------------------------------------------------------------
+
+INTERVAL_COND = {
+    "omega": torch.tensor([3.0, 3.0, 3.0, 3.0]),
+    "t_min": torch.tensor([0.2, 0.2, 0.2, 0.0]),
+    "t_max": torch.tensor([0.7, 0.7, 0.7, 1.0]),
+    "label": torch.zeros(4, dtype=torch.long),
+}
+STARTS = torch.tensor([0.1, 0.2, 0.7, 1.0])  # before, on its first time, on its end (which is outside), at the noise
+
+
+class Told:
+    """F = 1 for the null label, 0 otherwise; keeps the scales that it was told."""
+
+    def __init__(self):
+        self.omegas = []
+
+    def __call__(self, x, t, s, cond):
+        self.omegas.append(cond["omega"].clone())
+        return torch.where(cond["label"][:, None] == 2, 1.0, 0.0) + 0 * x
+
+
+@pytest.mark.parametrize("one_outside", [False, True])
+def test_outside_its_interval_the_released_network_is_told_no_guidance(one_outside):
+    """The released equations: v' = F_null + w (v - F_null), w = omega if t_min <= t / T < t_max else 1, and the network
+    is told w. In all passes of a step, at the time at which its jump starts."""
+    guidance = IntervalCFG(null=NULL, path=PATH, one_outside=one_outside)
+    objective, net = Eulerian(PATH, guidance=guidance), Told()
+    x = torch.zeros(4, 1)
+    objective.loss(net, Draw(x, torch.ones(4, 1), STARTS, STARTS / 2, dict(INTERVAL_COND)))
+    scale = torch.tensor([1.0, 3.0, 1.0, 3.0])
+    told = scale if one_outside else INTERVAL_COND["omega"]
+    assert len(net.omegas) == 3  # null velocity, diagonal and jump, both halves of the difference
+    for omega in net.omegas:
+        assert_close(omega, told.repeat(len(omega) // 4))
+    points = objective.points(net, Draw(x, torch.ones(4, 1), STARTS, STARTS / 2, dict(INTERVAL_COND)))
+    assert_close(points.v, 1 + scale[:, None] * (1 - 1))  # v_t = 1 = F_null
+
+
+@pytest.mark.parametrize("one_outside", [False, True])
+def test_so_it_is_at_sampling(one_outside):
+    net = Told()
+    net.inputs = IntervalCFG.inputs
+    trained = IntervalCFG(null=NULL, path=PATH, one_outside=one_outside)
+    sampler = with_inputs(FlowMapSampler(PATH), {"omega": 3.0, "t_min": 0.3, "t_max": 0.8}, net, trained)
+    sampler(net, torch.zeros(1, 1), 4, {"label": torch.zeros(1)})  # jumps from 1, .75, .5, .25
+    assert [float(omega) for omega in net.omegas] == ([1, 3, 3, 1] if one_outside else [3, 3, 3, 3])
+
+
+def test_the_interval_lies_on_the_paths_own_measure():
+    """On the variance-exploding path half of [0, T] is almost pure noise: shares follow its steps."""
+    path = VarianceExploding()
+    cond = {key: value[:1] for key, value in INTERVAL_COND.items()}
+    scale = IntervalCFG(null=NULL, path=path).scale
+    fifth, end = (path.times(10)[k : k + 1].float() for k in (8, 3))  # shares .2 and .7
+    assert [float(scale(cond, t)) for t in (0.99 * fifth, 1.01 * fifth, 0.99 * end, 1.01 * end)] == [1, 3, 3, 1]
+    assert_close(path.share(path.times(10)[:-1]), torch.linspace(1, 0.1, 10, dtype=torch.float64))
 
 
 # -- the parts ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ from isd_core.sampling import (
     check_nfe,
     with_inputs,
 )
+from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
+from isd_core.support.registry import build
 
 MEAN, STD = 0.3, 0.6
 
@@ -53,6 +55,36 @@ def test_multistep_consistency_sampling_stays_in_the_datas_law(nfe, path, noise)
     x = ConsistencySampler(path)(truth(path), noise, nfe, {})
     assert abs(float(x.mean()) - MEAN) < 8 * STD / len(x) ** 0.5
     assert abs(float(x.std()) - math.sqrt(STD**2 + path.end**2)) < 8 * STD / len(x) ** 0.5
+
+
+@pytest.mark.parametrize(
+    "objective, times",
+    [("ict", [80.0, 0.821]), ("ect", [80.0, 0.821]), ("scm", [math.pi / 2, math.atan(0.5 * math.tan(1.1))])],
+)
+def test_two_steps_of_a_consistency_model_start_where_they_were_published(objective, times):
+    """sigma 80 and .821; sCM's t = 1.1 for data of standard deviation 1, here .5. Other numbers are the path's."""
+    config = resolved(compose_config("policy_train", ["data=x", f"objective={objective}"]))
+    sampler, seen = build("sampler", config["sampler"]), []
+
+    def net(x, t, s, cond):
+        seen.append(float(t[0]))
+        return truth(sampler.path)(x, t, s)
+
+    sampler(net, torch.zeros(1, 1), 2, {})
+    assert seen == pytest.approx(times, rel=1e-4)
+    assert sampler.times(1) == [sampler.path.T, sampler.path.end]
+    assert sampler.times(4) == sampler.path.times(4).tolist()
+
+
+def test_any_falling_list_of_times_will_do(noise):
+    path = VarianceExploding(sigma_max=5.0)
+    sampler = ConsistencySampler(path, between=(2.0, 0.3))
+    assert sampler.times(3) == [5.0, 2.0, 0.3, path.end]
+    x = sampler(truth(path), noise, 3, {})
+    assert abs(float(x.std()) - STD) < 8 * STD / len(x) ** 0.5
+    for bad in ((0.3, 2.0), (6.0,), (0.001,)):
+        with pytest.raises(InputError, match=r"sampler\.between"):
+            ConsistencySampler(path, between=bad)
 
 
 def test_one_step_is_the_same_jump_in_both_samplers(path, noise):

@@ -1,13 +1,16 @@
 """Laws of the time pair: ranges on every path, and distributions by their quantiles."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from isd_core.curricula import Constant
 from isd_core.paths import Linear, Trigonometric, VarianceExploding
+from isd_core.support.cli import compose_config
 from isd_core.support.errors import InputError
+from isd_core.support.registry import build
 from isd_core.times import (
     BetaPair,
     Diagonal,
@@ -94,3 +97,16 @@ def test_the_uniform_grid_law_visits_every_point_above_the_first(rng):
 def test_parameters_are_positive(make):
     with pytest.raises(InputError, match="must be positive"):
         make()
+
+
+def test_scms_law_is_that_of_its_noise_levels_by_the_datas_standard_deviation(rng):
+    """arXiv 2410.11081: tan t = exp(N(-1, 1.4^2)) / sigma_d for noise of std sigma_d, so that ln sigma ~ N(-1, 1.4^2)
+    for data of standard deviation .5, and moves with the data's."""
+    config = compose_config("policy_train", ["data=x", "objective=scm"])
+    law, path = build("times", config.times), Trigonometric()
+    for std in (0.5, 1.0):
+        t, s = replace(law, data_std=std).sample(N, path, rng, 0)
+        level = torch.log(torch.tan(t.double()) / std)  # in units of the data
+        assert abs(level.mean() - (-1 - math.log(0.5))) < 0.02
+        assert abs(level.std() - 1.4) < 0.02
+        assert (s == 0).all()

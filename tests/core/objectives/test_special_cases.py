@@ -186,6 +186,21 @@ def test_icts_pseudo_huber():
     assert_close(PseudoHuber()(error, torch.zeros_like(error)), torch.tensor([math.sqrt(25 + c**2) - c]).double())
 
 
+def test_the_l2_norm_has_no_gradient_where_there_is_no_error():
+    """ECT's distance: c = 0; a row with t = s has the error 0, at which the norm has no slope."""
+    error = torch.tensor([[3.0, 4.0], [0.0, 0.0]], requires_grad=True)
+    value = PseudoHuber(c=0.0)(error, torch.zeros_like(error))
+    assert_close(value, torch.tensor([5.0, 0.0]))
+    value.sum().backward()
+    assert_close(error.grad, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
+
+
+def test_ects_config_takes_the_l2_norm_and_rows_at_the_end_of_the_path_are_harmless(net):
+    objective = built("ect", "trainer.steps=80", "path.sigma_min=0.5", "times.mean=-2.0")  # many rows with t = s
+    assert objective.discrepancy == PseudoHuber(c=0.0, norm="sum")
+    assert torch.isfinite(gradient(objective, net, step=70)).all()
+
+
 def test_the_edm_form_keeps_its_boundary_and_is_smooth_there():
     """f = c_skip x + c_out G with c_skip, c_out by hand at t = 2, s = 1, sd = .5: .25 / 1.25 and .5 / sqrt 4.25."""
     constant = torch.nn.Module()

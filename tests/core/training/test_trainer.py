@@ -20,6 +20,7 @@ from isd_core.training.ema import EMA, ConstantDecay, PowerDecay
 from isd_core.training.loggers import JsonlLogger, read_log
 from isd_core.training.optimizer import AdamW
 from isd_core.training.trainer import DivergedError, Trainer
+from isd_core.velocities import Conditional
 
 
 class Points:
@@ -150,6 +151,42 @@ def test_more_steps_may_be_asked_for_on_resume(tmp_path):
     longer = trainer(tmp_path, config={"trainer": {"steps": 14}}, steps=14)
     longer.run()
     assert checkpoint.load(tmp_path).step == 14
+
+
+def test_but_not_where_a_curriculum_follows_the_length_of_the_run(tmp_path):
+    """The refusal names trainer.steps, which the user set, and the curriculum that takes it."""
+
+    def config(steps):
+        alpha = {"type": "sigmoid", "steps": steps}
+        return {"trainer": {"steps": steps}, "objective": {"intermediate": {"alpha": alpha}}}
+
+    trainer(tmp_path, config=config(12)).run()
+    with pytest.raises(InputError, match=r"trainer\.steps=12, .* 14\. .*objective\.intermediate\.alpha\.steps"):
+        trainer(tmp_path, config=config(14), steps=14)
+
+
+@pytest.mark.parametrize("batch, accumulate, fits", [(8, 1, True), (8, 2, True), (8, 4, False), (8, 8, False)])
+def test_a_share_of_a_part_that_is_too_small_is_refused(tmp_path, batch, accumulate, fits):
+    """A quarter of two rows is one of them: half of the batch would take the residual."""
+    objective = Eulerian(Linear(), target=Conditional(), share=0.25)
+    if fits:
+        trainer(tmp_path, objective, batch_size=batch, accumulate=accumulate).run(until=1)
+        return
+    with pytest.raises(InputError, match=r"objective\.share=0\.25 of . rows.*expected at least 3"):
+        trainer(tmp_path, objective, batch_size=batch, accumulate=accumulate)
+
+
+def test_an_average_copies_buffers_and_averages_parameters():
+    module = nn.BatchNorm1d(2, affine=True)
+    average = EMA(module, ConstantDecay(0.5))
+    with torch.no_grad():
+        module.weight.fill_(3.0)
+        module.running_mean.fill_(3.0)
+        module.num_batches_tracked.fill_(7)
+    average.update(module)
+    assert_close(average.state["weight"], torch.full((2,), 2.0))
+    assert_close(average.state["running_mean"], torch.full((2,), 3.0))
+    assert average.state["num_batches_tracked"] == 7
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path):
