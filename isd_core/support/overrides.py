@@ -35,7 +35,7 @@ PATHS = frozenset(
 NAMES = frozenset(
     {
         *("action_mode", "compat", "filter_key", "held_out", "id", "info", "initial_noise", "licence", "package"),
-        *("sampler", "score", "task"),
+        *("robot_type", "sampler", "score", "task"),
     }
 )
 """Fields that hold a word or a name though their default is null or still to give."""

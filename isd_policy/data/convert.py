@@ -1,8 +1,9 @@
-"""`python -m isd_policy.data.convert data=FILE out=STORE.zarr`: a file of demonstrations as a zarr v3 store."""
+"""`python -m isd_policy.data.convert data=FILE out=STORE.zarr`: demonstrations as a zarr v3 store, or LeRobot's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from isd_core.support.progress import Progress
 from isd_policy.data import read
 from isd_policy.data.demonstrations import Rows
 from isd_policy.data.description import Description, describe, read_by
+from isd_policy.data.rate import rate_of_environment
 from isd_policy.data.uses import next_training
 from isd_policy.data.zarr_store import CHUNK_STEPS, FORMAT, create_numbers, create_pictures, seal
 
 BLOCK_STEPS = 64 * CHUNK_STEPS
 """Steps that are written at once: whole chunks of pictures."""
+LEROBOT = "lerobot"
+FORMATS = ("zarr", LEROBOT)
 
 
 def convert(path: Path, out: Path, options: Mapping[str, Any] | None = None) -> Description:
@@ -94,10 +98,29 @@ def _blocks(rows: Rows, ends: np.ndarray) -> Iterator[np.ndarray]:
         yield rest
 
 
+def to_lerobot(path: Path, out: Path, options: Mapping[str, Any], how: Mapping[str, Any]) -> Description:
+    """Writes a LeRobot data set v3.0. how: task, robot_type, pictures and codec of `isd_policy.data.lerobot.writer`."""
+    from isd_policy.data.lerobot.writer import write
+
+    described = describe(path, options)
+    if how["task"] is None:
+        raise InputError("lerobot.task: LeRobot's sets say in words what is done: give lerobot.task='Lift the cube.'")
+    found = read(path, {**options, "pictures": "disk"})
+    rate = found.rate if found.rate is not None else rate_of_environment(found.env_args)
+    write(out, replace(found, rate=rate), **how)
+    return described
+
+
 @command("data_convert", positional="data")
 def main(cfg: DictConfig) -> None:
-    """Converts a file of demonstrations to a zarr v3 store, chunked for windows of pictures."""
-    described = convert(Path(str(cfg.data)), Path(str(cfg.out)), read_by(resolved(cfg)))
+    """Converts demonstrations to a zarr v3 store, chunked for windows of pictures, or to a LeRobot data set v3.0."""
+    config = resolved(cfg)
+    path, out, options = Path(str(cfg.data)), Path(str(cfg.out)), read_by(config)
+    if cfg.format not in FORMATS:
+        raise InputError(f"format={cfg.format}: expected {' or '.join(FORMATS)}.")
+    described = (
+        to_lerobot(path, out, options, config["lerobot"]) if cfg.format == LEROBOT else convert(path, out, options)
+    )
     print(
         f"{len(described.lengths)} demonstrations, {described.lengths.sum()} steps of {described.kind}. Written: "
         f"{cfg.out}. Next: {next_training(described, cfg.out)}"

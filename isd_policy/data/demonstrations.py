@@ -32,7 +32,8 @@ class Demonstrations:
     observations: key -> [N, d] float32, or pictures [N, H, W, C] of bytes, which may be on disk; actions: [N, Da]
     float32 as the robot takes them; lengths: [E] steps of each episode, summing to N; names: the episodes' names in
     their file; env_args: what the file says about its environment, None where it has none; source: the file; rate:
-    control steps a second, where it is known; read_by: the fields of configs/dataset that a program read the file with.
+    control steps a second, where it is known; labels: key (or `actions`) -> the names of its numbers, where the file
+    says them; read_by: the fields of configs/dataset that a program read the file with.
     """
 
     observations: Mapping[str, Rows]
@@ -42,6 +43,7 @@ class Demonstrations:
     env_args: dict[str, Any] | None
     source: str
     rate: float | None = None
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     read_by: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -11,10 +11,11 @@ from isd_core.support.hdf5_groups import is_hdf5
 from isd_core.support.registry import ROLES, TYPE, build
 from isd_core.support.zarr_groups import is_group
 from isd_policy.data import formats, mapping, pusht, robomimic, trees, zarr_store
+from isd_policy.data.lerobot import reader as lerobot
 from isd_policy.data.reader import Reader
 from isd_policy.data.robomimic import Robomimic
 
-MEMBERS = (robomimic, zarr_store, pusht, mapping, formats)
+MEMBERS = (robomimic, zarr_store, pusht, mapping, formats, lerobot)
 """Imported so that their readers are registered."""
 MAPPED = ("observations", "actions", "episodes")
 """Options that are fields of a reader, where it has them."""
