@@ -13,6 +13,7 @@ from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.history import ObservationHistory
 from isd_core.training.checkpoint import Checkpoint
+from isd_policy.candidates import check_candidates, chosen, unit_of
 from isd_policy.horizons import Horizons
 from isd_policy.normaliser import CONSTANT_RANGE, FARTHEST
 from isd_policy.observations import ObservationSchema, numbers_in
@@ -30,12 +31,14 @@ class Call(NamedTuple):
     """One call of a policy: the last To observations, oldest first, and the stream (seed, *index) of its noise.
 
     prefix: [d, robot's Da] the actions from the newest observation on that the robot executes while the call runs; the
-    chunk begins with them and continues them. For policies that were trained with a delay.
+    chunk begins with them and continues them. For policies that were trained with a delay. left: [m, robot's Da] what
+    the robot would do from the newest observation on if no chunk came, by which choose=coherent chooses.
     """
 
     history: Sequence[Row]
     stream: tuple[int, ...]
     prefix: np.ndarray | None = None
+    left: np.ndarray | None = None
 
 
 class Prefix(NamedTuple):
@@ -46,24 +49,35 @@ class Prefix(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Calls as arrays: obs, key -> [B, To, ...]; noise [B, T, the network's Da]; prefix: None gives no action."""
+    """Calls as arrays: obs, key -> [B, To, ...]; noise [B K, T, the network's Da], the K candidates of a call one after
+    the other; prefix: None gives no action; left: of each call, as `Call` has it.
+    """
 
     obs: dict[str, np.ndarray]
     noise: np.ndarray
     prefix: Prefix | None = None
+    left: Sequence[np.ndarray | None] = ()
+
+    @property
+    def candidates(self) -> int:
+        """K."""
+        return len(self.noise) // len(next(iter(self.obs.values())))
 
 
 class PolicyBackend(ABC):
     """A policy that drives robots: `reset`, `observe`, `act` for one, `preprocess` and `infer` for many or for a loop.
 
     A backend sets schema, horizons, nfe (network calls of `act`) and initial_noise (`gaussian` or `zeros`), and gives
-    `action_size`, `action_range` and `infer`.
+    `action_size`, `action_range` and `predict`. candidates, choose: chunks from so many noises are computed in one
+    call, and one of them is the answer (`isd_policy.candidates`).
     """
 
     schema: ObservationSchema
     horizons: Horizons
     nfe: int
     initial_noise: str
+    candidates: int = 1
+    choose: str = "medoid"
     source: Checkpoint | None = None
     """What it was loaded from."""
 
@@ -104,19 +118,42 @@ class PolicyBackend(ABC):
         """`nfe` itself; `InputError` for a number of network calls that the backend cannot make."""
 
     @abstractmethod
+    def predict(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
+        """All predicted actions from the newest observation on, for every candidate, [B K, T - To + 1, robot's Da]
+        float32.
+
+        Raises `InputError` for a number of network calls that the backend cannot make.
+        """
+
     def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
         """All predicted actions from the newest observation on, [B, T - To + 1, robot's Da] float32.
 
         Raises `InputError` for a number of network calls that the backend cannot make.
         """
+        actions = self.predict(inputs, nfe)
+        if inputs.candidates == 1:
+            return actions
+        chunks = actions.reshape(-1, inputs.candidates, *actions.shape[1:])
+        return chosen(chunks, self.choose, unit_of(self.action_range), inputs.left)
 
-    def use(self, nfe: int | None = None, initial_noise: str | None = None) -> None:
-        """Sets the network calls and the initial noise of the calls that name none; None leaves one as it is.
+    def use(
+        self,
+        nfe: int | None = None,
+        initial_noise: str | None = None,
+        candidates: int | None = None,
+        choose: str | None = None,
+    ) -> None:
+        """Sets the network calls, the initial noise and the candidates of the calls that name none; None leaves one as
+        it is.
 
         Raises `InputError` for what the backend does not have.
         """
+        initial_noise = self.initial_noise if initial_noise is None else check_initial_noise(initial_noise)
+        candidates = self.candidates if candidates is None else candidates
+        choose = self.choose if choose is None else choose
+        check_candidates(candidates, choose, initial_noise)
         self.nfe = self.nfe if nfe is None else self.check_nfe(nfe)
-        self.initial_noise = self.initial_noise if initial_noise is None else check_initial_noise(initial_noise)
+        self.initial_noise, self.candidates, self.choose = initial_noise, candidates, choose
 
     def row(self, obs: Mapping[str, np.ndarray]) -> Row:
         """A checked copy of one observation, key -> [d] or [H, W, C].
@@ -136,14 +173,15 @@ class PolicyBackend(ABC):
             {key: np.stack([row[key] for row in call.history]) for key in self.schema.shapes} for call in calls
         ]
         noise = self.noise(self.initial_noise, [call.stream for call in calls])
-        return Inputs(self.schema.stack(histories), noise, self.prefix([call.prefix for call in calls]))
+        prefix = self.prefix([call.prefix for call in calls])
+        return Inputs(self.schema.stack(histories), noise, prefix, [call.left for call in calls])
 
     def prefix(self, given: Sequence[np.ndarray | None]) -> Prefix | None:
         """The given actions of some calls as arrays; None for a policy without.
 
         Raises `InputError` where actions are given that are none, or more than the policy was trained with.
         """
-        checked = [self.check_prefix(actions) for actions in given]
+        checked = [np.zeros((0, self.robot_action_size)) if a is None else self.check_prefix(a) for a in given]
         if self.longest_prefix is None:
             return None
         filled = np.zeros((len(given), self.longest_prefix, self.robot_action_size), np.float32)
@@ -151,14 +189,18 @@ class PolicyBackend(ABC):
             row[: len(actions)] = actions
         return Prefix(filled, np.array([len(actions) for actions in checked], np.int64))
 
-    def check_prefix(self, given: object) -> np.ndarray:
-        """Given actions as [d, robot's Da] float32, [0, Da] for None; `InputError` where they cannot be a prefix."""
-        size = self.robot_action_size
-        if given is None:
-            return np.zeros((0, size), np.float32)
-        actions = numbers_in("prefix", given)
+    def check_actions(self, name: str, given: object) -> np.ndarray:
+        """Actions of the robot that a call was given under a name, [d, Da] float32; `InputError` for anything else."""
+        actions, size = numbers_in(name, given), self.robot_action_size
         if actions.ndim != 2 or actions.shape[1] != size:
-            raise InputError(f"The prefix has shape {list(actions.shape)}; expected actions of the robot, [d, {size}].")
+            raise InputError(f"`{name}` has shape {list(actions.shape)}; expected actions of the robot, [d, {size}].")
+        if not np.isfinite(actions).all():
+            raise InputError(f"`{name}` holds numbers that are not finite. The policy was not called.")
+        return actions.astype(np.float32)
+
+    def check_prefix(self, given: object) -> np.ndarray:
+        """Given actions as [d, robot's Da] float32; `InputError` where they cannot be a prefix."""
+        actions = self.check_actions("prefix", given)
         ahead = self.horizons.prediction - self.horizons.observation + 1
         if len(actions) >= ahead:
             raise InputError(
@@ -174,17 +216,21 @@ class PolicyBackend(ABC):
                 f"The prefix has {len(actions)} actions; the policy was trained with at most {self.longest_prefix}. "
                 "Train it with a longer delay, or give fewer."
             )
-        if not np.isfinite(actions).all():
-            raise InputError(f"The prefix is not finite: {actions.tolist()}. The policy was not called.")
-        return actions.astype(np.float32)
+        return actions
 
     def noise(self, initial_noise: str, streams: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Initial noise [len(streams), T, Da]: zeros, or normal numbers of the streams (seed, "policy", *index)."""
+        """Initial noise [len(streams) K, T, Da] for K candidates a stream: zeros, or normal numbers of the streams.
+
+        The first candidate's are those of (seed, "policy", *index), number k's of (seed, "candidate", *index, k).
+        """
         shape = (self.horizons.prediction, self.action_size)
         if check_initial_noise(initial_noise) == "zeros":
-            return np.zeros((len(streams), *shape), np.float32)
-        rows = [seeds.numpy_rng(seed, "policy", *index).standard_normal(shape, np.float32) for seed, *index in streams]
-        return np.stack(rows)
+            return np.zeros((len(streams) * self.candidates, *shape), np.float32)
+        rngs = []
+        for seed, *index in streams:
+            rngs.append(seeds.numpy_rng(seed, "policy", *index))
+            rngs += [seeds.numpy_rng(seed, "candidate", *index, k) for k in range(1, self.candidates)]
+        return np.stack([rng.standard_normal(shape, np.float32) for rng in rngs])
 
     # -- one robot ----------------------------------------------------------------------------------------------------
 
@@ -192,10 +238,12 @@ class PolicyBackend(ABC):
         """Forgets the observations; the noise of the calls that follow comes from (seed, number of the call)."""
         self._history: ObservationHistory[Row] = ObservationHistory(self.horizons.observation)
         self._seed, self._calls = seed, 0
+        self._left: np.ndarray | None = None
 
     def observe(self, obs: Mapping[str, np.ndarray]) -> None:
         """Adds one observation to the history; the first one fills it. Call it at every control step (see `row`)."""
         self._history.push(self.row(obs))
+        self._left = None if self._left is None else self._left[1:]
 
     def act(
         self,
@@ -210,13 +258,14 @@ class PolicyBackend(ABC):
         policy that was trained with a delay; the answer is what follows it, at most Ta actions. Raises `InputError` for
         a prefix that the policy cannot be given, and `FloatingPointError` where the network's actions are not finite.
         """
-        given = len(self.check_prefix(prefix))
+        given = 0 if prefix is None else len(self.check_prefix(prefix))
         self.observe(obs)
-        inputs = self.preprocess([Call(self._history.rows(), (self._seed, self._calls), prefix)])
+        inputs = self.preprocess([Call(self._history.rows(), (self._seed, self._calls), prefix, self._left)])
         if initial_noise is not None:
             inputs = inputs._replace(noise=self.noise(initial_noise, [(self._seed, self._calls)]))
         self._calls += 1
-        return check_finite(self.infer(inputs, nfe)[0, given : given + self.horizons.execution])
+        self._left = check_finite(self.infer(inputs, nfe)[0])
+        return self._left[given : given + self.horizons.execution]
 
 
 def check_finite(actions: np.ndarray) -> np.ndarray:

@@ -32,8 +32,9 @@ class Request(Protocol):
 class BatchedPolicy:
     """A policy for any number of episodes, each row independent of the others to the last bit.
 
-    Every call of the network has `rows` rows, the free ones filled with copies of the first; the noise of a row comes
-    from (seed, episode, call) alone. Raises `InputError` unless `rows` is a multiple of `ROWS`.
+    Every call of the network has `rows` rows (and as many for each further candidate of the policy), the free ones
+    filled with copies of the first; the noise of a row comes from (seed, episode, call) alone. Raises `InputError`
+    unless `rows` is a multiple of `ROWS`.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class BatchedPolicy:
         )
         self.call_seconds: list[float] = []
         """Seconds of each call of the sampler, `rows` rows at a time."""
+        self._left: dict[int, tuple[int, np.ndarray]] = {}
+        """What is left of the last chunk of each episode, and the number of the call that it is for."""
 
     def warm_up(self, calls: int = 3) -> None:
         """Calls the sampler on zeros, so that one-time work is not measured."""
-        obs = self.policy.schema.zeros(self.rows, self.policy.horizons.observation)
+        obs, noise = self.policy.schema.zeros(self.rows, self.policy.horizons.observation), [(0,)] * self.rows
         for _ in range(calls):
-            self.policy.infer(Inputs(obs, self.policy.noise("zeros", [(0,)] * self.rows)), self.nfe)
+            self.policy.infer(Inputs(obs, self.policy.noise("zeros", noise)), self.nfe)
 
     def __call__(self, requests: Sequence[Request]) -> np.ndarray:
         """Actions [len(requests), Ta, Da] in the robot's units."""
@@ -69,6 +72,13 @@ class BatchedPolicy:
         noise = self.policy.noise(
             self.initial_noise, [(self.seed, request.episode, request.call) for request in filled]
         )
-        actions = self.policy.infer(Inputs(obs, noise), self.nfe)[: len(requests), : self.policy.horizons.execution]
+        left = [self._left_of(request) for request in filled]
+        chunks, executed = self.policy.infer(Inputs(obs, noise, left=left), self.nfe), self.policy.horizons.execution
         self.call_seconds.append(time.perf_counter() - began)
-        return actions
+        for request, chunk in zip(requests, chunks, strict=False):
+            self._left[request.episode] = request.call + 1, chunk[executed:]
+        return chunks[: len(requests), :executed]
+
+    def _left_of(self, request: Request) -> np.ndarray | None:
+        call, left = self._left.get(request.episode, (0, None))
+        return left if call == request.call else None

@@ -22,7 +22,7 @@ from isd_policy.backend import PolicyBackend
 from isd_policy.batched import ROWS, BatchedPolicy
 from isd_policy.results import Evaluation, report
 from isd_policy.rival import Rival
-from isd_policy.simulation import Simulation, open_simulation, source_of
+from isd_policy.simulation import Simulation, choice_of, open_simulation, source_of
 from isd_policy.validation import check_whole
 
 SEED_SPLITS = ("evaluation", "selection")
@@ -115,6 +115,7 @@ def evaluate_from(
         raise InputError(f"seed_split={config['seed_split']}: expected one of {', '.join(SEED_SPLITS)}.")
     with thread_count(config["threads"]):
         simulation = open_simulation(config, policy, env)
+        simulation.policy.use(initial_noise=config["initial_noise"], **choice_of(config))
         usual, check_nfe = simulation.policy.usual_nfe, simulation.policy.check_nfe
         counts = check_counts(usual if config["nfe"] is None else config["nfe"], check_nfe)
         options = {key: config[key] for key in OPTIONS}

@@ -35,6 +35,7 @@ def load_saved(saved: checkpoint.Checkpoint, weights: str | None = None, device:
         if device != "cpu":
             raise InputError(f"{saved.path} is an export for the processor; device={device} needs a bundle.")
         policy: PolicyBackend = OnnxPolicy.open(saved)
+        policy.use(candidates=saved.meta.get("candidates"), choose=saved.meta.get("choose"))
         policy.source = saved
         return policy
     return load_policy(saved, weights, device)
@@ -63,7 +64,7 @@ def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device
         policy.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"The weights in {saved.path} do not fit the network of its config: {error}") from error
-    policy.use(saved.meta.get("nfe"), saved.meta.get("initial_noise"))
+    policy.use(*(saved.meta.get(key) for key in ("nfe", "initial_noise", "candidates", "choose")))
     policy.source, policy.pack = saved, partial(_pack, weights)
     return policy.to(device).eval()
 
@@ -71,4 +72,13 @@ def load_policy(saved: checkpoint.Checkpoint, weights: str | None = None, device
 def _pack(weights: str, policy: Policy, out: Path, nfe: int, licence: str | None) -> None:
     from isd_policy.deploy.bundle.packing import pack  # imports environments, which loading does without
 
-    pack(policy, out, weights=weights, nfe=nfe, initial_noise=policy.initial_noise, licence=licence)
+    pack(
+        policy,
+        out,
+        weights=weights,
+        nfe=nfe,
+        initial_noise=policy.initial_noise,
+        candidates=policy.candidates,
+        choose=policy.choose,
+        licence=licence,
+    )

@@ -141,6 +141,7 @@ class Policy(Trainable, PolicyBackend):
         nfe: int,
         sampler: Sampler | None = None,
         prefix: tuple[Tensor, Tensor] | None = None,
+        candidates: int = 1,
     ) -> Tensor:
         """The actions from the newest observation on, [B, T - To + 1, robot's Da] in the robot's units.
 
@@ -148,9 +149,14 @@ class Policy(Trainable, PolicyBackend):
         calls, at least 1 (`InputError`); sampler: in the place of the policy's own. prefix: given actions [B, most,
         robot's Da] and how many of them count [B], for a policy that was trained with a delay; a row begins with its
         own. A row depends on its own observation, noise and prefix. It is NaN where a number of its observation is NaN
-        or beyond `FARTHEST`.
+        or beyond `FARTHEST`. candidates: K rows of noise for each observation and prefix, one after the other.
         """
         cond, sampler = self.condition(obs), sampler or self.sampler
+        if candidates > 1:  # encoded once
+            cond = {key: value.repeat_interleave(candidates, dim=0) for key, value in cond.items()}
+            if prefix is not None:
+                actions, length = prefix
+                prefix = actions.repeat_interleave(candidates, dim=0), length.repeat_interleave(candidates, dim=0)
         if self.delay.told:
             actions = self._continued(noise, nfe, sampler, cond, prefix)
         else:
@@ -158,6 +164,7 @@ class Policy(Trainable, PolicyBackend):
         if not self.schema.state_size:
             return actions
         near = (self._state(obs).abs() <= FARTHEST).flatten(1).all(dim=1)  # not so for NaN
+        near = near.repeat_interleave(candidates) if candidates > 1 else near
         return torch.where(near[:, None, None], actions, torch.nan)
 
     def _continued(
@@ -206,13 +213,13 @@ class Policy(Trainable, PolicyBackend):
         self.pack(self, Path(path), self.nfe if nfe is None else nfe, licence)
         return Path(path)
 
-    def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
+    def predict(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
         obs = {key: self._tensor(value) for key, value in inputs.obs.items()}
         prefix = None
         if inputs.prefix is not None:
             prefix = self._tensor(inputs.prefix.actions), self._tensor(inputs.prefix.length)
-        actions = self.plan(obs, self._tensor(inputs.noise), self.nfe if nfe is None else nfe, prefix=prefix)
-        return actions.cpu().numpy()
+        nfe, noise = self.nfe if nfe is None else nfe, self._tensor(inputs.noise)
+        return self.plan(obs, noise, nfe, prefix=prefix, candidates=inputs.candidates).cpu().numpy()
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)

@@ -132,6 +132,8 @@ def report(
             "seed_split": config["seed_split"],
             "sampler": config["sampler"],
             "initial_noise": config["initial_noise"],
+            "candidates": simulation.policy.candidates,
+            "choose": simulation.policy.choose,
             "weights": config["weights"],
             "horizons": asdict(simulation.policy.horizons),
             "batch_size": config["rows"],

@@ -16,7 +16,7 @@ from isd_policy.deploy.loop.drive import against_the_clock, sweep, table
 from isd_policy.deploy.loop.guards import Guards
 from isd_policy.deploy.loop.settings import LoopSettings
 from isd_policy.deploy.loop.simulated import guards_of
-from isd_policy.simulation import Simulation, open_simulation
+from isd_policy.simulation import Simulation, choice_of, open_simulation
 from isd_policy.validation import check_positive, check_whole
 
 LOOP = (
@@ -49,7 +49,7 @@ def main(cfg: DictConfig) -> None:
     delays = delays_of(config["inference_delay_ms"])
     with thread_count(config["threads"]):
         simulation = open_simulation(config)
-        simulation.policy.use(config["nfe"], config["initial_noise"])
+        simulation.policy.use(config["nfe"], config["initial_noise"], **choice_of(config))
         guards = guards_of(simulation.env, config["rate_limit"], config["workspace"])
         if delays is None:
             drive(simulation, guards, settings, config)
@@ -100,6 +100,8 @@ def described(simulation: Simulation, config: Mapping[str, Any]) -> dict[str, An
     return simulation.description() | {
         "nfe": simulation.policy.nfe,
         "initial_noise": simulation.policy.initial_noise,
+        "candidates": simulation.policy.candidates,
+        "choose": simulation.policy.choose,
         "seed": config["seed"],
         "max_steps": simulation.max_steps,
         "loop": {key: config[key] for key in (*LOOP, *GUARDS)},

@@ -157,3 +157,8 @@ def check_observed(schema: ObservationSchema, env: Spec) -> None:
                     else f"has no such observation. It has: {', '.join(offered)}."
                 )
             )
+
+
+def choice_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The candidates of a command's config, as `PolicyBackend.use` takes them."""
+    return {key: config[key] for key in ("candidates", "choose")}

@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
     config = resolved(cfg)
     out = Path(config["out"])
     policy = load_policy(open_saved(config["checkpoint"]), config["weights"])
-    options = {key: config[key] for key in ("weights", "nfe", "initial_noise", "licence")}
+    options = {key: config[key] for key in ("weights", "nfe", "initial_noise", "candidates", "choose", "licence")}
     content = pack(policy, out, **options)
     size = sum(file.stat().st_size for file in out.iterdir())
     rate = "rate unknown" if content["control_rate"] is None else f"{content['control_rate']:g} Hz"

@@ -45,6 +45,8 @@ def card_of(
     weights: str,
     nfe: int,
     initial_noise: str,
+    candidates: int = 1,
+    choose: str = "medoid",
     licence: str | None,
 ) -> dict[str, Any]:
     """The card of a policy. env: the environment of its demonstrations, None where they name none; licence: of the
@@ -55,6 +57,8 @@ def card_of(
         "task": saved.config["task"]["name"],
         "nfe": nfe,
         "initial_noise": initial_noise,
+        "candidates": candidates,
+        "choose": choose,
         "control_rate": saved.config["schema"].get("rate") if env is None else env.control_freq,
         "horizons": asdict(policy.horizons),
         "observations": observations_of(policy),

@@ -7,6 +7,7 @@ from typing import Any
 
 from isd_core.support.errors import InputError
 from isd_policy.backend import check_initial_noise
+from isd_policy.candidates import check_candidates
 from isd_policy.deploy.bundle import card
 from isd_policy.deploy.bundle import folder as bundle_folder
 from isd_policy.environment import environment_of
@@ -20,18 +21,21 @@ def pack(
     weights: str = "ema",
     nfe: int = 1,
     initial_noise: str = "gaussian",
+    candidates: int = 1,
+    choose: str = "medoid",
     licence: str | None = None,
 ) -> dict[str, Any]:
     """Writes a policy that was loaded from a checkpoint as the bundle `out`, and returns its card.
 
-    weights: which of the checkpoint's it has. nfe, initial_noise: of calls that name none. licence: of the training
-    data; None: what the data file says. Raises `InputError` when there is something at `out` already, and for a policy
-    that was loaded from a bundle.
+    weights: which of the checkpoint's it has. nfe, initial_noise, candidates, choose: of calls that name none. licence:
+    of the training data; None: what the data file says. Raises `InputError` when there is something at `out` already,
+    and for a policy that was loaded from a bundle.
     """
     saved = policy.source
     assert saved is not None
     if isinstance(saved, bundle_folder.Bundle):
         raise InputError(f"{saved.path} is a bundle already. Give the checkpoint that it came from.")
+    check_candidates(candidates, choose, initial_noise)
     content = card.card_of(
         policy,
         saved,
@@ -39,6 +43,8 @@ def pack(
         weights=weights,
         nfe=policy.check_nfe(nfe),
         initial_noise=check_initial_noise(initial_noise),
+        candidates=candidates,
+        choose=choose,
         licence=licence_of_data(licence, saved.config["data"]),
     )
     bundle_folder.write(out, content, saved.tensors(weights))

@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from .wire import WireError, pack, unpack
 
 OPTIONS = "isd"
-"""The key of a request under which `stream`, `deadline_ms` and `prefix` stand."""
+"""The key of a request under which `stream`, `deadline_ms`, `prefix` and `left` stand."""
 MOST_BYTES = 16 * 2**20
 """Of a frame that is taken from a server."""
 LONGEST = 65_536
@@ -41,11 +41,14 @@ class Horizons(NamedTuple):
 
 
 class Call(NamedTuple):
-    """The last observations, oldest first, the stream (seed, *index) of the noise, and the prefix [d, Da], if any."""
+    """The last observations, oldest first, the stream (seed, *index) of the noise, and where there are any, the prefix
+    [d, Da] and what is left of the last chunk [m, Da].
+    """
 
     history: Sequence[Mapping[str, np.ndarray]]
     stream: tuple[int, ...]
     prefix: np.ndarray | None = None
+    left: np.ndarray | None = None
 
 
 class RemotePolicy:
@@ -93,11 +96,13 @@ class RemotePolicy:
         """Forgets the observations; the noise of the calls that follow comes from (seed, number of the call)."""
         self._history: deque[dict[str, np.ndarray]] = deque(maxlen=self.horizons.observation)
         self._seed, self._calls = seed, 0
+        self._left: np.ndarray | None = None
 
     def observe(self, obs: Mapping[str, np.ndarray]) -> None:
         """Adds one observation to the history; the first one fills it. Call it at every control step."""
         row = self.row(obs)
         self._history.extend([row] * (1 if self._history else self.horizons.observation))
+        self._left = None if self._left is None else self._left[1:]
 
     def act(self, obs: Mapping[str, np.ndarray], prefix: np.ndarray | None = None) -> np.ndarray:
         """`observe(obs)`, then the next actions to execute, [Ta, Da] float32.
@@ -106,10 +111,11 @@ class RemotePolicy:
         follows it. Raises `ServerError` for a prefix that the server's policy cannot be given.
         """
         self.observe(obs)
-        frame = self.preprocess([Call(list(self._history), (self._seed, self._calls), prefix)])
+        frame = self.preprocess([Call(list(self._history), (self._seed, self._calls), prefix, self._left)])
         self._calls += 1
         given = 0 if prefix is None else len(prefix)
-        return self.infer(frame)[0, given : given + self.horizons.execution]
+        self._left = self.infer(frame)[0]
+        return self._left[given : given + self.horizons.execution]
 
     # -- what a control loop asks -------------------------------------------------------------------------------------
 
@@ -127,7 +133,7 @@ class RemotePolicy:
         return {key: np.array(obs[key]) for key in wanted}
 
     def preprocess(self, calls: Sequence[Any]) -> bytes:
-        """The frame of one call (an object with `history`, `stream` and `prefix`)."""
+        """The frame of one call (an object with `history`, `stream`, `prefix` and `left`)."""
         (call,) = calls
         content: dict[str, Any] = {key: np.stack([row[key] for row in call.history]) for key in call.history[-1]}
         content[OPTIONS] = {"stream": list(call.stream), "deadline_ms": 1000 * self.timeout}
@@ -137,6 +143,8 @@ class RemotePolicy:
                     f"The policy at {self.url} takes no prefix: it was trained without one, or its server is older."
                 )
             content[OPTIONS]["prefix"] = np.asarray(call.prefix, np.float32)
+        if call.left is not None and len(call.left) and self.metadata.get("choose") == "coherent":
+            content[OPTIONS]["left"] = np.asarray(call.left, np.float32)
         return pack(content)
 
     def infer(self, frame: bytes) -> np.ndarray:

@@ -52,7 +52,8 @@ def trace(policy: Policy, nfe: int, batch: int | None) -> ExportedProgram:
     graph = SamplerGraph(policy, nfe).eval()
     inputs = example(policy, 2 if batch is None else batch)
     rows = None if batch is not None else {0: Dim("batch", min=1, max=LARGEST_BATCH)}
-    shapes = None if rows is None else (dict.fromkeys(inputs[0], rows), rows, (rows,) * (len(inputs) - 2))
+    obs, _, *prefix = inputs
+    shapes = None if rows is None else (dict.fromkeys(obs, rows), rows, *([(rows,) * len(prefix)] if prefix else []))
     try:
         with torch.no_grad(), _quiet():
             return export(graph, inputs, dynamic_shapes=shapes)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from isd_core.support.errors import InputError
-from isd_policy.backend import Inputs, PolicyBackend, check_initial_noise
+from isd_policy.backend import Inputs, PolicyBackend, Prefix, check_initial_noise
 from isd_policy.build import schema_of
 from isd_policy.deploy.export.folder import LENGTH, NOISE, ONNX, PREFIX, Export
 from isd_policy.horizons import Horizons
@@ -113,9 +113,9 @@ class OnnxPolicy(PolicyBackend):
             raise InputError(f"nfe={nfe}: this export has {self.nfe}; export the bundle again with nfe={nfe}.")
         return nfe
 
-    def infer(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
+    def predict(self, inputs: Inputs, nfe: int | None = None) -> np.ndarray:
         self.use(nfe)
-        rows = len(inputs.noise)
+        inputs, rows = repeated(inputs), len(inputs.noise)
         size = rows if self.batch is None else self.batch
         return np.concatenate([self._run(inputs, slice(i, i + size)) for i in range(0, rows, size)])
 
@@ -129,3 +129,11 @@ class OnnxPolicy(PolicyBackend):
             feed = {key: np.concatenate([v, np.repeat(v[-1:], self.batch - count, axis=0)]) for key, v in feed.items()}
         actions: np.ndarray = self.session.run(None, feed)[0][:count]
         return actions
+
+
+def repeated(inputs: Inputs) -> Inputs:
+    """The same calls with the observations and the prefix of each candidate beside its noise."""
+    if (count := inputs.candidates) == 1:
+        return inputs
+    prefix = None if inputs.prefix is None else Prefix(*(np.repeat(part, count, axis=0) for part in inputs.prefix))
+    return Inputs({key: np.repeat(value, count, axis=0) for key, value in inputs.obs.items()}, inputs.noise, prefix)

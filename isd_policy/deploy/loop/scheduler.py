@@ -96,9 +96,9 @@ class ChunkScheduler:
             self.lead = min(max(1, math.ceil(usual / self.settings.period - ROUNDING)), self.buffer.execution)
 
     def request(self) -> Request:
-        """The next request, with the present history and what the robot will be given while it is computed."""
-        stream = (self.settings.seed, self.epoch, self._calls)
-        call = Call(self.history.rows(), stream, self._prefix())
+        """The next request, with the present history and what the robot would be given from now on."""
+        stream, left = (self.settings.seed, self.epoch, self._calls), self.buffer.ahead(self.buffer.left)
+        call = Call(self.history.rows(), stream, self._prefix(), left.astype(np.float32) if len(left) else None)
         return Request(self._number, self.epoch, self.buffer.taken, call, self.clock.now())
 
     @property

@@ -34,8 +34,9 @@ def main(cfg: DictConfig) -> None:
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     policy = load_saved(saved, device=config["device"])
-    policy.use(config["nfe"])
-    asyncio.run(serve_until_told(config, policy, saved.meta | {"nfe": policy.nfe}))
+    policy.use(config["nfe"], candidates=config["candidates"], choose=config["choose"])
+    used = {"nfe": policy.nfe, "candidates": policy.candidates, "choose": policy.choose}
+    asyncio.run(serve_until_told(config, policy, saved.meta | used))
 
 
 async def serve_until_told(config: dict[str, Any], policy: Any, card: dict[str, Any]) -> None:

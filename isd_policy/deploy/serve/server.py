@@ -5,7 +5,8 @@ last To, oldest first) or [...] (one, which stands for all To, as of a robot at 
 `actions` [Ta, Da], those to execute, `ahead` [n, Da], all from the newest observation on, and `server_timing`; or by a
 text, which says what is wrong. The server keeps nothing between two frames, so a client needs no reset. Under the key
 `isd` a client may name the `stream` of its noise and its `deadline_ms`, and give the `prefix` that its robot executes
-meanwhile, [d, Da], where the policy was trained with a delay (`longest_prefix` in its description).
+meanwhile, [d, Da], where the policy was trained with a delay (`longest_prefix` in its description), and what is `left`
+of its last chunk, [m, Da], by which one of several candidates is chosen (`choose` is `coherent` in the description).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ LONGEST_STREAM = 16
 SPARE_BYTES = 65_536
 """What a frame may hold beside its observations."""
 WIDEST_NUMBER = 8
-OPTION_KEYS = {"stream", "deadline_ms", "prefix"}
+OPTION_KEYS = {"stream", "deadline_ms", "prefix", "left"}
 """What stands under the key `isd` of a request; all of it may be left out."""
 
 
@@ -226,10 +227,10 @@ class PolicyServer:
             raise WireError(f"A request is a map of observations, not {type(content).__name__}.")
         options = content.pop(OPTIONS, {})
         stream, seconds = self._options(options, stream)
-        prefix = options.get("prefix")
-        if prefix is not None:
-            prefix = self.policy.check_prefix(prefix)
-        return Call(self._history(content), stream, prefix), seconds
+        prefix, left = options.get("prefix"), options.get("left")
+        prefix = None if prefix is None else self.policy.check_prefix(prefix)
+        left = None if left is None else self.policy.check_actions("left", left)
+        return Call(self._history(content), stream, prefix, left), seconds
 
     def _options(self, options: Any, stream: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
         if not isinstance(options, dict) or options.keys() - OPTION_KEYS:
