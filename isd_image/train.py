@@ -2,9 +2,11 @@
 
 import sys
 
-from isd_image.training import main, train
-
 if __name__ == "__main__":
-    main()
+    from isd_image.commands import train as command
+
+    command()
 else:
+    from isd_image.training import train
+
     sys.modules[__name__] = train  # type: ignore[assignment]  # importing this file leaves the function in its place

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
 from isd_core.presets import Preset, config_from, given
 from isd_core.sampling import Sampler, check_counts
-from isd_core.support.cli import command, resolved
-from isd_core.support.overrides import command_line
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_core.training import run as training
@@ -106,19 +103,6 @@ def train_from(config: dict[str, Any]) -> Trainer:
         count = sum(p.numel() for p in model.parameters())
         print(f"{config['data']['name']}: {len(data)} images; network of {count / 1e6:.2f}M parameters.")
     return training.train(config, model, data, KIND, on_checkpoint=grids)
-
-
-@command("image_train")
-def main(cfg: DictConfig) -> None:
-    """Trains a generator of images; the same command with the same run_dir resumes. Several processes by torchrun."""
-    config = resolved(cfg)
-    trainer = train_from(config)
-    if trainer.world.is_main:
-        usual = build("sampler", config["sampler"]).usual_nfe
-        print(
-            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: "
-            + command_line("isd_image.sample", checkpoint=config["run_dir"], nfe=usual, out="samples.png")
-        )
 
 
 class Grids:

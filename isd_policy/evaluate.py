@@ -2,9 +2,11 @@
 
 import sys
 
-from isd_policy.evaluation import evaluate, main
-
 if __name__ == "__main__":
-    main()
+    from isd_policy.commands import evaluate as command
+
+    command()
 else:
+    from isd_policy.evaluation import evaluate
+
     sys.modules[__name__] = evaluate  # type: ignore[assignment]  # importing this file leaves the function in its place

@@ -6,17 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from isd_core.presets import config_from, given
 from isd_core.sampling import check_counts
 from isd_core.support import seeds
-from isd_core.support.cli import command, resolved
 from isd_core.support.device import thread_count
 from isd_core.support.errors import InputError
-from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
-from isd_envs.engines.gym.making import import_package
 from isd_envs.rollouts.rollout import Enough, Rollout, rollout
 from isd_policy.backend import PolicyBackend
 from isd_policy.batched import ROWS, BatchedPolicy
@@ -134,23 +129,3 @@ def evaluate_from(
     content = report(simulation, config, runs)
     content["complete"] = content["complete"] and len(runs) == len(counts)
     return Evaluation(simulation, content, runs)
-
-
-@command("policy_evaluate")
-def main(cfg: DictConfig) -> None:
-    """Success rates of a policy on starts that training never saw, for each number of network evaluations (NFE)."""
-    config = resolved(cfg)
-    if package := (config.get("task") or {}).get("package"):
-        import_package(package)  # a name on the command line; one out of a checkpoint or a bundle is never imported
-    if config["video"] and config["out"] is None:
-        raise InputError("video= needs out=FILE.json: the films are written beside it.")
-    result = evaluate_from(config)
-    print(result)
-    if config["out"] is not None:
-        result.save(config["out"], config["video"])
-        print(
-            f"Written: {config['out']}. Next: "
-            + command_line("isd_policy.run", checkpoint=config["checkpoint"], rate=20, seconds=10)
-        )
-    if not result.complete:
-        raise KeyboardInterrupt

@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from isd_core.presets import Preset, config_from, given
-from isd_core.support.cli import command, resolved
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
 from isd_core.support.overrides import command_line
@@ -17,7 +14,6 @@ from isd_core.training import distributed
 from isd_core.training import run as training
 from isd_core.training.resume import CONTENT
 from isd_core.training.trainer import Trainer
-from isd_envs.engines.gym.making import import_package
 from isd_envs.task_configs import settings_of_data, spec_of_task
 from isd_envs.tasks import OWN, TASKS, task_named
 from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
@@ -158,18 +154,3 @@ def next_command(config: Mapping[str, Any], nfe: Sequence[int]) -> str:
     if config["schema"]["env_args"] is None and config["task"]["name"] in (OWN, *TASKS):
         return command_line("isd_policy.deploy.bundle", checkpoint=config["run_dir"])
     return command_line("isd_policy.evaluate", checkpoint=config["run_dir"], nfe=nfe, episodes=100)
-
-
-@command("policy_train")
-def main(cfg: DictConfig) -> None:
-    """Trains a policy on demonstrations; the same command with the same run_dir resumes."""
-    config = resolved(cfg)
-    if package := config["task"].get("package"):
-        import_package(package)  # a name on the command line; one out of a checkpoint or a bundle is never imported
-    trainer = train_from(config)
-    if trainer.world.is_main:
-        assert isinstance(trainer.model, Policy)
-        print(
-            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: "
-            f"{next_command(config, trainer.model.usual_nfe)}"
-        )

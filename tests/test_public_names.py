@@ -38,3 +38,21 @@ def test_commands_leave_the_functions_in_their_places():
     import isd_policy.train
 
     assert callable(isd_policy.train) and callable(isd_policy.evaluate) and callable(isd_image.train)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["isd_policy.train", "isd_policy.evaluate", "isd_image.train"]
+    + [f"isd_policy.deploy.{room}" for room in ("bundle", "export", "serve")],
+)
+def test_help_comes_without_torch(module):
+    code = f"""
+import runpy, sys
+sys.argv[1:] = ["--help"]
+try:
+    runpy.run_module({module!r}, run_name="__main__")
+except SystemExit as ended:
+    print(ended.code, "torch" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert run.stdout.splitlines()[-1] == "0 False", run.stdout

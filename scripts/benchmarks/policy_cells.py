@@ -20,7 +20,7 @@ from isd_core.training import checkpoint
 from isd_core.training.resume import CONTENT
 from isd_envs import demos
 from isd_envs.tasks import task_named
-from isd_policy import evaluation, training
+from isd_policy import commands
 from isd_policy.batched import ROWS
 from isd_policy.latency import percentiles
 from isd_policy.loading import load
@@ -113,7 +113,7 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
     """
     run_dir, log = out / "runs" / cell.name, out / "logs" / f"{cell.name}.log"
     words = [*cell.words, f"data={cell.data}", f"seed={cell.seed}", f"run_dir={run_dir}"]
-    _command(training.main, [*words, f"trainer.keep_checkpoints={cell.last}"], log)
+    _command(commands.train, [*words, f"trainer.keep_checkpoints={cell.last}"], log)
     trained = checkpoint.load(run_dir)
     if trained.step < trained.config["trainer"]["steps"]:  # SIGTERM ends a training early, saved and with exit code 0
         raise KeyboardInterrupt
@@ -166,7 +166,7 @@ def _evaluate(
     ]
     words += [f"device={cell.device}", f"rows={cell.rows}", f"live={cell.rows}"]
     if not out.exists():
-        _command(evaluation.main, [*words, f"out={out}"], log)
+        _command(commands.evaluate, [*words, f"out={out}"], log)
     content: dict[str, Any] = read_json(out)
     return content
 

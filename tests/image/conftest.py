@@ -7,8 +7,8 @@ from PIL import Image
 
 @pytest.fixture(scope="session")
 def call():
-    """call(module, config_name, *overrides): the exit code of a command."""
-    return lambda command, name, *overrides: command.main.run(*overrides)
+    """call(command or its module, config_name, *overrides): the exit code."""
+    return lambda command, name, *overrides: getattr(command, "main", command).run(*overrides)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from isd_core.support.errors import InputError
-from isd_image import cache, encode, evaluate, sample, training
+from isd_image import cache, commands, encode, evaluate, sample
 from isd_image.data import Cache
 from isd_image.data.crop import centre_crop, to_tensor
 from isd_image.data.decode import decode
@@ -216,10 +216,10 @@ def test_unlabelled_images_from_cache_to_samples(build, call, tree, tmp_path, ca
     assert build(flat, tmp_path / "c") == 0
     data = ["data=celebahq256", "codec=identity", "data.channels=3", "data.size=16"]
     words = [*data, f"data.source.root={tmp_path / 'c'}", *SMALL, "trainer.device=cpu", f"run_dir={tmp_path / 'run'}"]
-    assert call(training, "image_train", *words) == 2
+    assert call(commands.train, "image_train", *words) == 2
     assert "has no labels" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    assert call(training, "image_train", *words, "guidance=none") == 0
+    assert call(commands.train, "image_train", *words, "guidance=none") == 0
     out = tmp_path / "s.npz"
     assert call(sample, "image_sample", f"checkpoint={tmp_path / 'run'}", f"out={out}", "nfe=[1]", "count=6") == 0
     measured = [f"samples={out}", f"reference={flat}", "extractor=pixels", "extractor.side=2"]
@@ -230,7 +230,7 @@ def test_a_codec_of_other_weights_than_the_caches_is_refused(build, call, tree, 
     build(tree, tmp_path / "c")
     monkeypatch.setattr("isd_image.codecs.Identity.weights", "something else")
     data = ["data=imagenet32", "data.size=16", "data.classes=3", f"data.source.root={tmp_path / 'c'}"]
-    assert call(training, "image_train", *data, *SMALL, f"run_dir={tmp_path / 'run'}") == 2
+    assert call(commands.train, "image_train", *data, *SMALL, f"run_dir={tmp_path / 'run'}") == 2
     assert "encoded by the codec `identity` with weights none" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -242,10 +242,10 @@ def test_a_run_is_not_resumed_on_another_cache_but_on_a_moved_one(build, call, t
     build(tree, tmp_path / "b")
     words = ["data=imagenet32", "data.size=16", "data.classes=3", *SMALL, "grids=null", f"run_dir={tmp_path / 'run'}"]
     words += ["trainer.device=cpu"]
-    assert call(training, "image_train", *words, f"data.source.root={tmp_path / 'a'}") == 0
-    assert call(training, "image_train", *words, f"data.source.root={tmp_path / 'moved'}", "trainer.steps=3") == 0
+    assert call(commands.train, "image_train", *words, f"data.source.root={tmp_path / 'a'}") == 0
+    assert call(commands.train, "image_train", *words, f"data.source.root={tmp_path / 'moved'}", "trainer.steps=3") == 0
     capsys.readouterr()
-    assert call(training, "image_train", *words, f"data.source.root={tmp_path / 'b'}", "trainer.steps=4") == 2
+    assert call(commands.train, "image_train", *words, f"data.source.root={tmp_path / 'b'}", "trainer.steps=4") == 2
     assert "was trained on other data: there content.data.sha256 is" in capsys.readouterr().err
 
 
@@ -253,7 +253,7 @@ def test_training_from_a_cache(build, call, tree, tmp_path):
     build(tree, tmp_path / "c")
     data = ["data=imagenet32", "data.size=16", "data.classes=3", f"data.source.root={tmp_path / 'c'}"]
     run_dir = tmp_path / "run"
-    assert call(training, "image_train", *data, *SMALL, "trainer.device=cpu", f"run_dir={run_dir}") == 0
+    assert call(commands.train, "image_train", *data, *SMALL, "trainer.device=cpu", f"run_dir={run_dir}") == 0
     saved = load_file(next(run_dir.glob("checkpoints/*/model.safetensors")))
     index = json.loads((tmp_path / "c" / "cache.json").read_text())
     np.testing.assert_allclose(saved["normaliser.mean"], index["mean"], rtol=1e-6)

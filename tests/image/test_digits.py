@@ -7,7 +7,7 @@ from PIL import Image
 
 from isd_core.support.errors import InputError
 from isd_core.training import checkpoint
-from isd_image import sample, training
+from isd_image import commands, sample
 from isd_image.build import load_generator
 from isd_image.data import Digits, LabelledImages
 from isd_image.generate import SamplePlan
@@ -20,7 +20,7 @@ def train_digits(call):
     """train_digits(run_dir, steps, *overrides): the exit code of a small training."""
 
     def run(run_dir, steps: int, *more: str) -> int:
-        return call(training, "image_train", f"run_dir={run_dir}", f"trainer.steps={steps}", *SMALL, *more)
+        return call(commands.train, "image_train", f"run_dir={run_dir}", f"trainer.steps={steps}", *SMALL, *more)
 
     return run
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from isd_core.support import files
 from isd_core.training import checkpoint
-from isd_image import evaluate, reference, sample, training
+from isd_image import commands, evaluate, reference, sample
 from isd_image.build import load_generator
 
 SMALL = ["trainer.batch_size=16", "network.width=16", "network.depth=1", "network.heads=2", "trainer.device=cpu"]
@@ -20,7 +20,7 @@ SMALL = ["trainer.batch_size=16", "network.width=16", "network.depth=1", "networ
 @pytest.fixture(scope="module")
 def run_dir(call, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate") / "run"
-    assert call(training, "image_train", f"run_dir={folder}", "trainer.steps=2", *SMALL) == 0
+    assert call(commands.train, "image_train", f"run_dir={folder}", "trainer.steps=2", *SMALL) == 0
     return folder
 
 
@@ -205,7 +205,9 @@ def test_a_run_of_an_unknown_codec_says_what_decoded_it(damaged, measure, tmp_pa
 def test_no_class_is_no_label_of_a_network_that_never_saw_it(call, draw, tmp_path, capsys):
     folder = tmp_path / "run"
     assert (
-        call(training, "image_train", f"run_dir={folder}", "trainer.steps=1", "guidance=none", "grids=null", *SMALL)
+        call(
+            commands.train, "image_train", f"run_dir={folder}", "trainer.steps=1", "guidance=none", "grids=null", *SMALL
+        )
         == 0
     )
     words = [f"checkpoint={folder}", f"out={tmp_path / 's.png'}", "device=cpu"]

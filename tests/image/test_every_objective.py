@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isd_core.support.cli import CONFIGS
-from isd_image import sample, training
+from isd_image import commands, sample
 from isd_image.build import load_generator
 
 POLICIES = ("ddpm", "mip", "regression")
@@ -20,7 +20,7 @@ def train_image(call, tmp_path):
     def run(objective, *overrides):
         folder = tmp_path / objective
         words = [f"objective={objective}", f"run_dir={folder}", "trainer.steps=2", *SMALL]
-        return call(training, "image_train", *words, *overrides), folder
+        return call(commands.train, "image_train", *words, *overrides), folder
 
     return run
 

@@ -12,7 +12,7 @@ from isd_core.support.cli import compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
-from isd_image import convert, sample, training
+from isd_image import commands, convert, sample
 from isd_image.networks import DiT, InContext, TiT
 from isd_image.released import MixedClock
 from isd_image.released import convert as translated
@@ -160,7 +160,7 @@ def test_a_converted_checkpoint_can_be_continued(call, convert_file, tree, tmp_p
         "trainer.batch_size=256",
         f"run_dir={tmp_path / 'run'}",
     ]
-    assert call(training, "image_train", *FIELDS, *more) == 0
+    assert call(commands.train, "image_train", *FIELDS, *more) == 0
     assert checkpoint.load(tmp_path / "run").step == 400_001
 
 

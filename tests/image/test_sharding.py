@@ -8,14 +8,14 @@ from isd_core.training import checkpoint
 PROGRAM = """
 import sys
 from isd_core.support.cli import run
-from isd_image import training
+from isd_image import commands
 
 network = ["network=in_context_xl1", "network.width=32", "network.depth=2", "network.heads=2", "network.context_from=1"]
 recipe = ["guidance=interval", "weighting=cosine", "trainer=image_normuon", "network.checkpointing=true", "grids=null"]
 trainer = ["trainer.batch_size=8", "trainer.device=cpu", "trainer.ema.decay=0.9", "trainer.log_every=1"]
 for name, shard, steps in (("full", "none", 3), ("sharded", "full", 2), ("sharded", "full", 3)):
     words = [f"trainer.shard={shard}", f"trainer.steps={steps}", f"run_dir={name}"]
-    if code := training.main.run(*network, *recipe, *trainer, *words):
+    if code := commands.train.run(*network, *recipe, *trainer, *words):
         sys.exit(code)
 """
 

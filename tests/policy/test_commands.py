@@ -9,7 +9,7 @@ import isd_policy
 from isd_core.support.files import read_json
 from isd_core.training import checkpoint
 from isd_core.training.loggers import read_log
-from isd_policy import evaluation, run, training
+from isd_policy import commands, evaluation, run
 
 TINY = (
     "network.widths=[8,16]",
@@ -23,11 +23,11 @@ TINY = (
 
 
 def train_command(*words):
-    return training.main.run(*TINY, *words)
+    return commands.train.run(*TINY, *words)
 
 
 def evaluate_command(*words):
-    return evaluation.main.run(*words)
+    return commands.evaluate.run(*words)
 
 
 def control_command(*words):

@@ -9,7 +9,7 @@ from isd_core.support.cli import CONFIGS, compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training.run import MEMBERS  # noqa: F401 (registers the objectives)
-from isd_policy import training
+from isd_policy import commands
 from isd_policy.backend import Call, Inputs
 from isd_policy.build import build_policy
 from isd_policy.delays import Exponential, Fixed, NoPrefix, Uniform, check_delay
@@ -208,7 +208,7 @@ def train_policy(demo_file, tmp_path):
     def call(*words, name="run"):
         common = [f"data={demo_file}", "network=unet1d_small", "network.widths=[8,16]", "trainer.steps=2"]
         common += ["trainer.batch_size=8", "trainer.device=cpu", f"run_dir={tmp_path / name}"]
-        return training.main.run(*common, *words), tmp_path / name
+        return commands.train.run(*common, *words), tmp_path / name
 
     return call
 

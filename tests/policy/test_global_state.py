@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import isd_policy
-from isd_policy import evaluation, training
+from isd_policy import commands
 from isd_policy.build import build_policy
 
 TINY = ("network=unet1d_small", "network.widths=[8,16]", "trainer.batch_size=4", "trainer.device=cpu")
@@ -30,7 +30,7 @@ def test_a_loaded_policy_leaves_the_process_as_it_was(save_policy, observations,
 def test_a_training_leaves_the_process_as_it_was(demo_file, tmp_path, global_state, words):
     before = global_state()
     words = (*TINY, f"data={demo_file}", f"run_dir={tmp_path / 'run'}", "trainer.steps=2", *words)
-    assert training.main.run(*words) == 0
+    assert commands.train.run(*words) == 0
     assert global_state() == before
 
 
@@ -38,5 +38,5 @@ def test_a_training_leaves_the_process_as_it_was(demo_file, tmp_path, global_sta
 def test_an_evaluation_leaves_the_process_as_it_was(save_policy, global_state):
     before = global_state()
     words = (f"checkpoint={save_policy()}", "nfe=[1]", "episodes=2", "max_steps=8")
-    assert evaluation.main.run(*words) == 0
+    assert commands.evaluate.run(*words) == 0
     assert global_state() == before

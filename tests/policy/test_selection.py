@@ -13,7 +13,7 @@ from isd_core.support.files import read_json, write_json
 from isd_core.training import checkpoint
 from isd_core.training.loggers import read_log
 from isd_envs.engines.slot import EnvSlot
-from isd_policy import training
+from isd_policy import commands
 from isd_policy.selection import Selection
 
 FIELDS = {"every": 2, "nfe": [1, 2], "episodes": 1, "workers": 1, "keep": 2}
@@ -59,7 +59,7 @@ def test_checkpoints_are_evaluated_while_the_training_goes_on(demo_file, tmp_pat
     words += ["trainer.batch_size=4", "trainer.device=cpu", "trainer.steps=4", "trainer.checkpoint_every=2"]
     words += ["trainer.keep_checkpoints=1", "evaluation.every=2", "evaluation.episodes=1", "evaluation.keep=1"]
     words += [f"data={demo_file}", f"run_dir={run_dir}"]
-    assert training.main.run(*words) == 0
+    assert commands.train.run(*words) == 0
     results = sorted((run_dir / "evaluations").glob("*.json"))
     assert [path.stem for path in results] == ["step_00000002", "step_00000004"]
     assert read_json(results[0])["protocol"]["seed_split"] == "selection"
@@ -99,7 +99,7 @@ def without_simulator(monkeypatch):
 
 def test_an_environment_that_cannot_be_made_is_told_of_before_training(without_simulator, demo_file, tmp_path, capsys):
     words = [*SMALL, f"data={demo_file}", f"run_dir={tmp_path / 'run'}"]
-    assert training.main.run(*words, "evaluation.every=2") == 2
+    assert commands.train.run(*words, "evaluation.every=2") == 2
     said = capsys.readouterr().err
     assert "evaluation.every=2" in said and "robosuite is not installed" in said and "evaluation.every=0" in said
     assert not (tmp_path / "run").exists()
@@ -111,7 +111,7 @@ def test_without_the_simulator_it_is_trained_and_said_what_was_not_compared(
     with h5py.File(demo_file, "r+") as file:
         for demo in file["data"].values():
             demo["states"] = np.zeros((len(demo["actions"]), 3))
-    assert training.main.run(*SMALL, f"data={demo_file}", f"run_dir={tmp_path / 'run'}") == 0
+    assert commands.train.run(*SMALL, f"data={demo_file}", f"run_dir={tmp_path / 'run'}") == 0
     assert "not compared with the simulator's: robosuite is not installed" in capsys.readouterr().err
 
 
@@ -119,5 +119,5 @@ def test_a_task_of_ones_own_has_no_rollouts_to_ask_for(demo_file, tmp_path, caps
     with h5py.File(demo_file, "r+") as file:
         file["data"].attrs["env_args"] = json.dumps({"env_name": "OurRobot", "type": "function"})
     words = [*SMALL, "task=own", "task.observation_keys=[object]", f"data={demo_file}", f"run_dir={tmp_path / 'run'}"]
-    assert training.main.run(*words, "evaluation.every=2") == 2
+    assert commands.train.run(*words, "evaluation.every=2") == 2
     assert "evaluation.every=2 asks for rollouts" in capsys.readouterr().err

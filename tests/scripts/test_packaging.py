@@ -116,7 +116,7 @@ def test_the_sdist_holds_what_the_tests_need(built):
 
 
 def test_configs_are_found_outside_the_checkout(unpacked, tmp_path):
-    code = "import sys; sys.argv[1:] = ['data=x.hdf5', '--cfg']; from isd_policy.training import main; main()"
+    code = "import sys; sys.argv[1:] = ['data=x.hdf5', '--cfg']; from isd_policy.commands import train; train()"
     answer = outside(code, unpacked, tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "data: x.hdf5" in answer.stdout
@@ -133,11 +133,13 @@ def test_examples_run_with_the_wheel_alone(name, unpacked, tmp_path):
 
 
 def test_commands_outside_the_checkout_leave_no_files(unpacked, tmp_path):
-    outside("import sys; sys.argv[1:] = ['--help']; from isd_policy.training import main; main()", unpacked, tmp_path)
+    outside("import sys; sys.argv[1:] = ['--help']; from isd_policy.commands import train; train()", unpacked, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("words", [["-m", "isd_policy.train"], ["-c", "import isd_policy.training as t; t.main()"]])
+@pytest.mark.parametrize(
+    "words", [["-m", "isd_policy.train"], ["-c", "import isd_policy.training, isd_policy.commands as c; c.train()"]]
+)
 def test_a_projects_own_envs_and_configs_are_not_in_the_way(words, unpacked, tmp_path):
     """A project of robot learning, in whose folder a command is given: its folders go before ours on the path."""
     for name in ("envs", "configs"):

@@ -8,13 +8,14 @@ from omegaconf import DictConfig
 
 from isd_core.support.cli import command, resolved
 from isd_core.support.overrides import command_line
-from isd_policy.deploy.bundle.packing import pack
-from isd_policy.loading import load_policy, open_saved
 
 
 @command("deploy_bundle")
 def main(cfg: DictConfig) -> None:
     """Packs a checkpoint's policy into one folder: weights, normaliser, schema with units and ranges, rates, hashes."""
+    from isd_policy.deploy.bundle.packing import pack  # torch waits until the words are understood
+    from isd_policy.loading import load_policy, open_saved
+
     config = resolved(cfg)
     out = Path(config["out"])
     policy = load_policy(open_saved(config["checkpoint"]), config["weights"])

@@ -9,14 +9,15 @@ from omegaconf import DictConfig
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.overrides import command_line
-from isd_policy.deploy.bundle import folder as bundle_folder
-from isd_policy.deploy.export.writer import OBSERVATIONS, TOLERANCES, write_export
 from isd_policy.validation import check_whole
 
 
 @command("deploy_export")
 def main(cfg: DictConfig) -> None:
     """Writes a bundle's sampler (normalise, network calls, decode) as graphs, and compares them with the policy."""
+    from isd_policy.deploy.bundle import folder as bundle_folder  # torch waits until the words are understood
+    from isd_policy.deploy.export.writer import OBSERVATIONS, TOLERANCES, write_export
+
     config = resolved(cfg)
     formats = config["formats"]
     if not formats or set(formats) - {"onnx", "program"}:

@@ -10,20 +10,22 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
-from isd_policy.deploy.bundle.folder import Bundle
-from isd_policy.deploy.export.folder import Export
-from isd_policy.loading import load_saved, open_saved
 from isd_policy.validation import check_positive, check_whole
 
 
 @command("deploy_serve")
 def main(cfg: DictConfig) -> None:
     """Serves a bundle's or an export's policy over a websocket until it is told to end (SIGINT, SIGTERM)."""
+    import torch  # waits, with what needs it, until the words are understood
+
+    from isd_policy.deploy.bundle.folder import Bundle
+    from isd_policy.deploy.export.folder import Export
+    from isd_policy.loading import load_saved, open_saved
+
     config = resolved(cfg)
     check_positive(config, "deadline", "grace")
     check_whole(config, "clients", *(key for key in ("threads", "batch") if config[key] is not None))

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from isd_policy import training
+from isd_policy import commands
 from isd_policy.data import convert, inspect
 
 
@@ -80,7 +80,7 @@ def test_a_file_of_another_simulator_can_be_trained_on_alone(demo_file, tmp_path
     command = capsys.readouterr().out.split("Next: python -m isd_policy.train ")[1].split()
     assert command == ["task=own", f"data={out}"]
     tiny = ["network=unet1d_small", "network.widths=[8,16]", "trainer.steps=1", "trainer.device=cpu"]
-    assert training.main.run(*command, *tiny, "trainer.batch_size=4", f"run_dir={tmp_path / 'run'}") == 0
+    assert commands.train.run(*command, *tiny, "trainer.batch_size=4", f"run_dir={tmp_path / 'run'}") == 0
 
 
 def test_states_alone_can_be_replayed_and_observed(demo_file, capsys):

@@ -7,7 +7,7 @@ import torch
 
 import isd_policy
 from isd_core.support.errors import InputError
-from isd_policy import training
+from isd_policy import commands
 from isd_policy.data import inspect, read
 from isd_policy.data.description import describe
 from isd_policy.data.windows import ActionChunks
@@ -237,7 +237,7 @@ def test_the_command_line_and_python_take_the_same(make, tmp_path):
     path = make(groups)
     words = ["dataset.observations={state: obs/state}", "dataset.actions=act", "dataset.episodes=log/run_*"]
     tiny = ["network.widths=[8,16]", "trainer.batch_size=4", "trainer.steps=1", "trainer.device=cpu"]
-    code = training.main.run(
+    code = commands.train.run(
         "task=own",
         f"data={path}",
         "dataset.rate=15",

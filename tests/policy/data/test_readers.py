@@ -13,7 +13,7 @@ import isd_policy
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Count
 from isd_core.support.registry import ROLES
-from isd_policy import training
+from isd_policy import commands
 from isd_policy.data import inspect, read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,7 +87,7 @@ def test_it_is_found_named_and_its_fields_are_set(text_reader, rows):
 
 def test_it_works_from_the_command_line(text_reader, rows, tmp_path, capsys):
     words = ["task=own", f"data={rows}", "dataset.reader={type: text, length: 10}", f"run_dir={tmp_path / 'run'}"]
-    assert training.main.run(*words, *TINY, "trainer.batch_size=4") == 0
+    assert commands.train.run(*words, *TINY, "trainer.batch_size=4") == 0
     assert "2 demonstrations, 20 steps" in capsys.readouterr().out
     assert inspect.main.run(str(rows)) == 0
     printed = capsys.readouterr().out

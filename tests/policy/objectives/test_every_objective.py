@@ -5,7 +5,7 @@ import torch
 
 import isd_policy
 from isd_core.support.cli import CONFIGS
-from isd_policy import training
+from isd_policy import commands
 
 NFE = {"regression": 1, "mip": 2, "ddpm": 10}
 DISTILLED = {"distill": "objective.target.checkpoint", "distill_lagrangian": "objective.velocity.checkpoint"}
@@ -20,7 +20,7 @@ def train_policy(demo_file, tmp_path):
         folder = tmp_path / objective
         words = [f"data={demo_file}", f"objective={objective}", f"run_dir={folder}", "network=unet1d_small"]
         words += ["network.widths=[8,16]", "trainer.steps=2", "trainer.batch_size=8", "trainer.device=cpu"]
-        return training.main.run(*words, *overrides), folder
+        return commands.train.run(*words, *overrides), folder
 
     return call
 

@@ -1,0 +1,54 @@
+"""The commands `python -m isd_policy.train` and `isd_policy.evaluate`.
+
+torch and the simulator are imported once a command's words are understood: help and refusals come at once.
+"""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from isd_core.support.cli import command, resolved
+from isd_core.support.errors import InputError
+from isd_core.support.overrides import command_line
+
+
+@command("policy_train")
+def train(cfg: DictConfig) -> None:
+    """Trains a policy on demonstrations; the same command with the same run_dir resumes."""
+    from isd_envs.engines.gym.making import import_package
+    from isd_policy.policy import Policy
+    from isd_policy.training import next_command, train_from
+
+    config = resolved(cfg)
+    if package := config["task"].get("package"):
+        import_package(package)  # a name on the command line; one out of a checkpoint or a bundle is never imported
+    trainer = train_from(config)
+    if trainer.world.is_main:
+        assert isinstance(trainer.model, Policy)
+        print(
+            f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: "
+            f"{next_command(config, trainer.model.usual_nfe)}"
+        )
+
+
+@command("policy_evaluate")
+def evaluate(cfg: DictConfig) -> None:
+    """Success rates of a policy on starts that training never saw, for each number of network evaluations (NFE)."""
+    from isd_envs.engines.gym.making import import_package
+    from isd_policy.evaluation import evaluate_from
+
+    config = resolved(cfg)
+    if package := (config.get("task") or {}).get("package"):
+        import_package(package)  # a name on the command line; one out of a checkpoint or a bundle is never imported
+    if config["video"] and config["out"] is None:
+        raise InputError("video= needs out=FILE.json: the films are written beside it.")
+    result = evaluate_from(config)
+    print(result)
+    if config["out"] is not None:
+        result.save(config["out"], config["video"])
+        print(
+            f"Written: {config['out']}. Next: "
+            + command_line("isd_policy.run", checkpoint=config["checkpoint"], rate=20, seconds=10)
+        )
+    if not result.complete:
+        raise KeyboardInterrupt
