@@ -1,7 +1,8 @@
 """Policies from resolved configs.
 
 A config's `schema` says what the data decided: {"observations": {key: shape}, "action": the robot's size,
-"constant": the dimensions of the encoded action that never change, "env_args", "rate"}.
+"constant": the dimensions of the encoded action that never change, "env_args", "rate"}, and where they are known the
+"labels" and the "units" of the numbers by key, those of the robot's actions by `actions`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -133,11 +135,19 @@ def actions_of(config: Mapping[str, Any]) -> ActionRepresentation:
     return representation
 
 
-def fit_normaliser(demonstrations: Demonstrations, actions: ActionRepresentation) -> Normaliser:
-    """The scales of all steps of the demonstrations, of the actions as the network sees them, and the robot's range."""
-    robot = torch.from_numpy(demonstrations.actions)
+def fit_normaliser(
+    demonstrations: Demonstrations, actions: ActionRepresentation, episodes: np.ndarray | None = None
+) -> Normaliser:
+    """The scales of all steps of the demonstrations, of the actions as the network sees them, and the robot's range.
+
+    episodes: the numbers of those whose steps count (None: all).
+    """
+    robot, state = torch.from_numpy(demonstrations.actions), torch.from_numpy(demonstrations.state)
+    if episodes is not None:
+        rows = torch.from_numpy(np.repeat(np.isin(np.arange(len(demonstrations)), episodes), demonstrations.lengths))
+        robot, state = robot[rows], state[rows]
     scale = MinMax.fit(actions.encode(robot), actions.unscaled(robot.shape[1]))
-    return Normaliser(MinMax.fit(torch.from_numpy(demonstrations.state)), scale, MinMax.fit(robot))
+    return Normaliser(MinMax.fit(state), scale, MinMax.fit(robot))
 
 
 def normaliser_of(state: Mapping[str, Tensor], source: str) -> Normaliser:

@@ -17,7 +17,7 @@ def train(cfg: DictConfig) -> None:
     """Trains a policy on demonstrations; the same command with the same run_dir resumes."""
     from isd_envs.engines.gym.making import import_package
     from isd_policy.policy import Policy
-    from isd_policy.training import next_command, train_from
+    from isd_policy.training import best_of, next_command, train_from
 
     config = resolved(cfg)
     if package := config["task"].get("package"):
@@ -27,7 +27,7 @@ def train(cfg: DictConfig) -> None:
         assert isinstance(trainer.model, Policy)
         print(
             f"Trained to step {trainer.step} in {trainer.seconds:.0f} s. Written: {config['run_dir']}. Next: "
-            f"{next_command(config, trainer.model.usual_nfe)}"
+            f"{next_command(config, trainer.model.usual_nfe, best_of(trainer))}"
         )
 
 

@@ -20,7 +20,9 @@ from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
 from isd_policy.data import read_shared
 from isd_policy.data.checks import check_observations
 from isd_policy.data.demonstrations import Demonstrations
+from isd_policy.data.reader import ACTIONS
 from isd_policy.data.windows import ActionChunks
+from isd_policy.held_out import HeldOut, split
 from isd_policy.horizons import horizons_of
 from isd_policy.loading import load
 from isd_policy.policy import Normaliser, Policy
@@ -88,21 +90,32 @@ def train_from(config: dict[str, Any], demonstrations: Demonstrations | None = N
     if world.is_main and config["task"]["name"] != OWN:
         options = config["dataset"]
         check_observations(demonstrations, options["allow_differences"], options["external"])
-    actions = actions_of(config)
-    normaliser = fit_normaliser(demonstrations, actions)
-    config["schema"] = schema_of(demonstrations, normaliser)
-    if world.is_main and config["evaluation"]["every"]:
+    actions, own = actions_of(config), config["task"]["name"] == OWN
+    trained, held = split(demonstrations, config["dataset"]["held_out"] if own else 0, config["seed"])
+    normaliser = fit_normaliser(demonstrations, actions, trained)
+    config["schema"] = schema_of(demonstrations, normaliser, config["dataset"]["units"])
+    if world.is_main and config["evaluation"]["every"] and not own:
         check_environment(config)
     config[CONTENT] = {"data": demonstrations.content()}
-    dataset = ActionChunks(demonstrations, horizons, actions)
+    dataset = ActionChunks(demonstrations, horizons, actions, trained)
     policy = build_policy(config, normaliser)
     if world.is_main:
         count = sum(p.numel() for p in policy.parameters())
         print(
             f"{demonstrations.title}: {len(demonstrations)} demonstrations, {len(demonstrations.actions)} steps, "
             f"{len(dataset)} windows; policy of {count / 1e6:.2f}M parameters."
+            + (f" {len(held)} episodes are held out." if len(held) else "")
         )
-    selection = Selection.of(config, policy.check_nfe)
+    selection: Selection | HeldOut
+    if len(held):
+        selection = HeldOut.of(config, policy.check_nfe, demonstrations, held, horizons, actions)
+    elif own and config["evaluation"]["every"]:
+        raise InputError(
+            f"evaluation.every={config['evaluation']['every']}, but no episode is held out that could judge a policy "
+            f"of task={OWN}: there are {len(demonstrations)}, and dataset.held_out={config['dataset']['held_out']}."
+        )
+    else:
+        selection = Selection.of(config, policy.check_nfe)
     return training.train(
         config,
         policy,
@@ -138,19 +151,40 @@ def check_task(demonstrations: Demonstrations, task: Mapping[str, Any]) -> None:
         raise InputError(f"{error} Or train without the simulator, by task=own.") from error
 
 
-def schema_of(demonstrations: Demonstrations, normaliser: Normaliser) -> dict[str, Any]:
-    """What the data decide about a policy; saved in its config."""
+def schema_of(
+    demonstrations: Demonstrations, normaliser: Normaliser, units: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What the data decide about a policy; saved in its config. units: key (or `actions`) -> the unit of its numbers.
+
+    Raises `InputError` for a unit of something that is not there.
+    """
+    units = units or {}
+    if unknown := set(units) - {*demonstrations.observations, ACTIONS}:
+        known = ", ".join((*demonstrations.observations, ACTIONS))
+        raise InputError(f"dataset.units gives a unit of {min(unknown)}, which is not there; there is: {known}.")
     return {
         "observations": demonstrations.schema.to_config(),
         "action": demonstrations.actions.shape[1],
         "constant": normaliser.action.constant,
         "env_args": demonstrations.env_args,
         "rate": demonstrations.rate,
-    }
+    } | given(
+        labels={key: list(names) for key, names in demonstrations.labels.items()} or None,
+        units=dict(units) or None,
+    )
 
 
-def next_command(config: Mapping[str, Any], nfe: Sequence[int]) -> str:
-    """What to do with a trained policy; nfe: the numbers of network evaluations to begin with."""
-    if config["schema"]["env_args"] is None and config["task"]["name"] in (OWN, *TASKS):
-        return command_line("isd_policy.deploy.bundle", checkpoint=config["run_dir"])
+def next_command(config: Mapping[str, Any], nfe: Sequence[int], best: Path | None = None) -> str:
+    """What to do with a trained policy; nfe: the numbers of network evaluations to begin with; best: the checkpoint
+    that held-out episodes chose.
+    """
+    if best is not None or (config["schema"]["env_args"] is None and config["task"]["name"] in (OWN, *TASKS)):
+        return command_line("isd_policy.deploy.bundle", checkpoint=best or config["run_dir"], out="policy.isd")
     return command_line("isd_policy.evaluate", checkpoint=config["run_dir"], nfe=nfe, episodes=100)
+
+
+def best_of(trainer: Trainer) -> Path | None:
+    """The checkpoint that held-out episodes chose; None where they judged none."""
+    judged = trainer.on_checkpoint
+    ranking = judged.ranking() if isinstance(judged, HeldOut) else []
+    return ranking[0][0] if ranking else None

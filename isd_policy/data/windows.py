@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,11 +18,15 @@ class ActionChunks:
 
     A window may begin up to To - 1 steps before an episode and end up to Ta - 1 steps after it, as in Diffusion
     Policy; an episode too short for that gives one window. `len` is the number of windows. Actions are those of the
-    network, `actions.encode` of the robot's.
+    network, `actions.encode` of the robot's. episodes: the numbers of those whose windows are taken (None: all).
     """
 
     def __init__(
-        self, demonstrations: Demonstrations, horizons: Horizons, actions: ActionRepresentation | None = None
+        self,
+        demonstrations: Demonstrations,
+        horizons: Horizons,
+        actions: ActionRepresentation | None = None,
+        episodes: np.ndarray | None = None,
     ) -> None:
         self.horizons = horizons
         self.actions = (Plain() if actions is None else actions).encode(torch.from_numpy(demonstrations.actions))
@@ -32,6 +37,10 @@ class ActionChunks:
         lengths = torch.from_numpy(demonstrations.lengths)
         first = lengths.cumsum(0) - lengths
         counts = (lengths - horizons.prediction + horizons.observation + horizons.execution - 1).clamp_min(1)
+        if episodes is not None:
+            taken = torch.zeros_like(counts)
+            taken[torch.from_numpy(episodes)] = 1
+            counts *= taken
         episode = torch.repeat_interleave(torch.arange(len(lengths)), counts)
         number = torch.arange(len(episode)) - (counts.cumsum(0) - counts)[episode]
         self._first = first[episode]  # row of the episode's first step

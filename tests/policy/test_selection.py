@@ -116,8 +116,11 @@ def test_without_the_simulator_it_is_trained_and_said_what_was_not_compared(
 
 
 def test_a_task_of_ones_own_has_no_rollouts_to_ask_for(demo_file, tmp_path, capsys):
+    """Held-out episodes judge it; without them nothing does."""
     with h5py.File(demo_file, "r+") as file:
         file["data"].attrs["env_args"] = json.dumps({"env_name": "OurRobot", "type": "function"})
     words = [*SMALL, "task=own", "task.observation_keys=[object]", f"data={demo_file}", f"run_dir={tmp_path / 'run'}"]
-    assert commands.train.run(*words, "evaluation.every=2") == 2
-    assert "evaluation.every=2 asks for rollouts" in capsys.readouterr().err
+    assert commands.train.run(*words, "evaluation.every=2", "dataset.held_out=0") == 2
+    assert "evaluation.every=2, but no episode is held out" in capsys.readouterr().err
+    assert commands.train.run(*words, "evaluation.every=2") == 0
+    assert "held-out episodes: loss" in capsys.readouterr().out

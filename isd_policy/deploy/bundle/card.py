@@ -11,6 +11,7 @@ from isd_envs.engines.pusht.spec import PushTSpec
 from isd_envs.spec import EnvSpec, Spec
 from isd_policy.actions import POSE
 from isd_policy.build import KIND
+from isd_policy.data.reader import ACTIONS
 from isd_policy.policy import Policy
 
 PARTS = ("task", "path", "sampler", "network", "parametrisation", "encoder", "actions", "horizons", "schema", "seed")
@@ -61,8 +62,8 @@ def card_of(
         "choose": choose,
         "control_rate": saved.config["schema"].get("rate") if env is None else env.control_freq,
         "horizons": asdict(policy.horizons),
-        "observations": observations_of(policy),
-        "actions": actions_of(policy, env),
+        "observations": observations_of(policy, saved.config["schema"]),
+        "actions": actions_of(policy, env, saved.config["schema"]),
         "longest_prefix": policy.longest_prefix,
         "parameters": sum(parameter.numel() for parameter in policy.parameters()),
         "data": {"licence": licence},
@@ -80,8 +81,11 @@ def card_of(
     }
 
 
-def observations_of(policy: Policy) -> dict[str, dict[str, Any]]:
-    """key -> shape, type, unit (null where it is not known) and, for numbers, the range in the training data."""
+def observations_of(policy: Policy, schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """key -> shape, type, unit (null where it is not known) and, for numbers, the range in the training data, and their
+    names where the data told them. schema: the config's.
+    """
+    labels, units = schema.get("labels", {}), schema.get("units", {})
     content: dict[str, dict[str, Any]] = {}
     low, high = policy.normaliser.observation.low.tolist(), policy.normaliser.observation.high.tolist()
     for key, shape in policy.schema.shapes.items():
@@ -89,16 +93,20 @@ def observations_of(policy: Policy) -> dict[str, dict[str, Any]]:
             content[key] = {"shape": list(shape), "type": "uint8", "unit": "0 to 255, red, green, blue"}
             continue
         size = shape[0]
-        unit = UNITS.get(key.partition("_")[2] if key.startswith("robot") else key)
+        unit = units.get(key, UNITS.get(key.partition("_")[2] if key.startswith("robot") else key))
         content[key] = {"shape": [size], "type": "float32", "unit": unit, "low": low[:size], "high": high[:size]}
+        content[key] |= {"names": labels[key]} if key in labels else {}
         low, high = low[size:], high[size:]
     return content
 
 
-def actions_of(policy: Policy, env: Spec | None) -> dict[str, Any]:
-    """Names, units and ranges (those of the training data) of the robot's actions."""
+def actions_of(policy: Policy, env: Spec | None, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Names, units and ranges (those of the training data) of the robot's actions. schema: the config's."""
     low, high = policy.normaliser.limits.low, policy.normaliser.limits.high
     names, units = _names(env, len(low))
+    if env is None:
+        names = schema.get("labels", {}).get(ACTIONS, names)
+        units = [schema.get("units", {}).get(ACTIONS)] * len(low)
     return {
         "size": len(low),
         "action_mode": None if env is None else env.action_mode,

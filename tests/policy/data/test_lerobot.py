@@ -11,7 +11,7 @@ import pytest
 
 import isd_policy
 from isd_core.support.errors import InputError
-from isd_policy import training
+from isd_policy import commands
 from isd_policy.data import convert, inspect, read
 from isd_policy.data.description import describe
 from isd_policy.data.lerobot.video import VideoWriter
@@ -149,7 +149,7 @@ def test_from_the_command_line_and_back_with_its_environment(demo_file, tmp_path
 def test_a_policy_is_trained_on_one(written, tmp_path):
     tiny = ["network=unet1d_small", "network.widths=[8,16]", "trainer.steps=1", "trainer.device=cpu"]
     tiny += ["trainer.batch_size=4", "dataset.observation_keys=[state]", f"run_dir={tmp_path / 'run'}"]
-    assert training.main.run("task=own", f"data={written}", *tiny) == 0
+    assert commands.train.run("task=own", f"data={written}", *tiny) == 0
     assert isd_policy.load(tmp_path / "run").source.config["schema"]["rate"] == 10
 
 
