@@ -96,3 +96,16 @@ class Sigmoid(Curriculum):
         place = (step / self.steps - self.start) / (self.end - self.start)
         value = 1 - 1 / (1 + math.exp(-self.gamma * (min(max(place, 0.0), 1.0) - 0.5)))
         return 1.0 if value > 1 - self.clamp else 0.0 if value < self.clamp else value
+
+
+@register("curriculum", "exponential")
+@dataclass(frozen=True)
+class Exponential(Curriculum):
+    """first (last / first)^(k / K), K = `steps`: equal factors in equal times (SoFlow, arXiv 2512.15657)."""
+
+    steps: Count
+    first: Positive = 0.1
+    last: Positive = 0.002
+
+    def __call__(self, step: int) -> float:
+        return self.first * (self.last / self.first) ** min(1.0, step / self.steps)

@@ -12,10 +12,10 @@ import torch
 from torch import Generator, Tensor
 
 from isd_core.flow_map import expand
-from isd_core.network import Cond, VelocityNet
+from isd_core.network import Cond, VelocityNet, stack
 from isd_core.paths import Path
 from isd_core.support.errors import InputError
-from isd_core.support.fields import NonNegative, Range, Share
+from isd_core.support.fields import NonNegative, Positive, Range, Share
 from isd_core.support.registry import register, role
 
 
@@ -143,6 +143,32 @@ class PreCFG(ConditionDropout):
     def target(self, net: VelocityNet, x_t: Tensor, t: Tensor, v_t: Tensor, cond: Cond) -> Tensor:
         F_null = self.unconditional(net, x_t, t, cond)
         return F_null + self.omega * (v_t - F_null)
+
+
+@register("guidance", "mixed")
+@dataclass(frozen=True)
+class MixedCFG(ConditionDropout):
+    """omega v_t + kappa F_c + (1 - omega - kappa) F_null, F_c and F_null the network's own without gradient.
+
+    The fixed point is that of Pre-CFG at omega / (1 - kappa); the smaller omega, the less of the conditional velocity's
+    noise is in the target (MeanFlow, arXiv 2505.13447, eq. 21; alpha-Flow). omega = 1, kappa = 1 - 1 / w is improved
+    MeanFlow's v + (1 - 1 / w) (F_c - F_null) (arXiv 2512.02012).
+    """
+
+    on_diagonal: ClassVar[bool] = True
+
+    omega: Positive = 1.0
+    kappa: Annotated[float, Range(least=0, below=1)] = 0.5
+
+    @property
+    def in_weights(self) -> bool:
+        return self.omega != 1 - self.kappa
+
+    def target(self, net: VelocityNet, x_t: Tensor, t: Tensor, v_t: Tensor, cond: Cond) -> Tensor:
+        calls = [(x_t, t, t, cond), (x_t, t, t, without(cond, self.null))]
+        with torch.no_grad():
+            F_c, F_null = net(*stack(calls)).chunk(2)
+        return self.omega * v_t + self.kappa * F_c + (1 - self.omega - self.kappa) * F_null
 
 
 @register("guidance", "interval")

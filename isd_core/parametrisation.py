@@ -19,6 +19,25 @@ def plain(net: nn.Module, path: Path) -> nn.Module:
     return net
 
 
+@register("parametrisation", "data")
+class DataPrediction(nn.Module):
+    """G predicts data: F = (sigma' x_t - nu G) / sigma, linear (x_t - G) / t (pixel MeanFlow, arXiv 2601.22158).
+
+    On the diagonal G is the mean of the data given x_t; for a jump it is the data at which a straight line along F
+    ends. Data often lie near few dimensions where velocities fill all of them. floor: the least sigma that is divided
+    by, since a finite error of G is one of F without bound at the data.
+    """
+
+    def __init__(self, net: nn.Module, path: Path, floor: Positive = 0.05) -> None:
+        super().__init__()
+        self.net, self.path, self.floor = net, path, floor
+        self.inputs = getattr(net, "inputs", ())
+
+    def forward(self, x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
+        c = self.path.coefficients(expand(t, x))
+        return (c.d_sigma * x - self.path.nu * self.net(x, t, s, cond)) / c.sigma.clamp_min(self.floor)
+
+
 @register("parametrisation", "edm")
 class EDM(nn.Module):
     """The EDM form with its boundary f(x; s, s) = x, on the variance-exploding path (arXiv 2303.01469, 2206.00364).

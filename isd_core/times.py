@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -126,6 +127,114 @@ class LogitNormalPair(TimeLaw):
         noise = torch.randn(2, n, generator=rng, device=rng.device)
         u, v = path.T * torch.sigmoid(self.mean + self.std * noise)
         return torch.maximum(u, v), torch.minimum(u, v)
+
+
+@register("times", "logit_normal_apart")
+@dataclass(frozen=True)
+class LogitNormalApart(TimeLaw):
+    """t and s by logit-normal laws of their own, s at most t, both times T (SoFlow, arXiv 2512.15657)."""
+
+    proportional: ClassVar[bool] = True
+
+    t_mean: Real = 0.2
+    t_std: Positive = 0.8
+    s_mean: Real = -1.0
+    s_std: Positive = 0.8
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(2, n, generator=rng, device=rng.device)
+        t = torch.sigmoid(self.t_mean + self.t_std * noise[0])
+        s = torch.sigmoid(self.s_mean + self.s_std * noise[1])
+        return path.T * t, path.T * torch.minimum(s, t)
+
+
+@register("times", "logit_normal_gap")
+@dataclass(frozen=True)
+class LogitNormalGap(TimeLaw):
+    """t - s logit-normal, then s logit-normal within what is left of [0, 1], times T (Terminal Velocity Matching, arXiv
+    2511.19797).
+    """
+
+    proportional: ClassVar[bool] = True
+
+    gap_mean: Real = -0.8
+    gap_std: Positive = 1.0
+    s_mean: Real = -0.4
+    s_std: Positive = 1.0
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        # float64: the truncated law is drawn by its quantiles, which float32 rounds to infinity at both ends
+        noise = torch.randn(n, generator=rng, device=rng.device, dtype=torch.float64)
+        gap = torch.sigmoid(self.gap_mean + self.gap_std * noise)
+        most = torch.special.ndtr((torch.logit(1 - gap) - self.s_mean) / self.s_std)
+        share = torch.rand(n, generator=rng, device=rng.device, dtype=torch.float64).clamp_min(1e-12)
+        s = torch.sigmoid(self.s_mean + self.s_std * torch.special.ndtri(share * most)).minimum(1 - gap)
+        return (path.T * (s + gap)).float(), (path.T * s).float()
+
+
+@register("times", "logit_normal")
+@dataclass(frozen=True)
+class LogitNormal(TimeLaw):
+    """s = t, logit-normal times T: a law for flow matching alone."""
+
+    proportional: ClassVar[bool] = True
+
+    mean: Real = -0.4
+    std: Positive = 1.0
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        t = path.T * torch.sigmoid(self.mean + self.std * torch.randn(n, generator=rng, device=rng.device))
+        return t, t
+
+
+@register("times", "mixture")
+@dataclass(frozen=True)
+class MixtureOfLaws(TimeLaw):
+    """Each pair by one of several laws (FACM, arXiv 2507.03738; DE-CM, arXiv 2602.10764).
+
+    laws: by names of one's choice; shares: how often each is drawn, in any unit, by the same names.
+    """
+
+    laws: Mapping[str, TimeLaw]
+    shares: Mapping[str, Positive]
+
+    def __post_init__(self) -> None:
+        if not self.laws or self.laws.keys() != self.shares.keys():
+            raise InputError(
+                f"times.shares is for {', '.join(self.shares) or 'nothing'} and times.laws for "
+                f"{', '.join(self.laws) or 'nothing'}: give at least one law, and each its share."
+            )
+        object.__setattr__(self, "proportional", any(law.proportional for law in self.laws.values()))
+        object.__setattr__(self, "fixed_end", all(law.fixed_end for law in self.laws.values()))
+
+    def check(self, path: Path) -> None:
+        for law in self.laws.values():
+            law.check(path)
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        shares = torch.tensor([float(self.shares[name]) for name in self.laws], device=rng.device)
+        which = torch.multinomial(shares, n, replacement=True, generator=rng)
+        t, s = (torch.empty(n, device=rng.device) for _ in range(2))
+        # every law draws n pairs, so that how many it is given decides nothing about the others' numbers
+        for index, law in enumerate(self.laws.values()):
+            drawn = law.sample(n, path, rng, step)
+            t, s = (torch.where(which == index, new, old) for new, old in zip(drawn, (t, s), strict=True))
+        return t, s
+
+
+@register("times", "from_noise")
+@dataclass(frozen=True)
+class FromNoise(TimeLaw):
+    """t = T, s from Beta(a, b) times T: jumps that start from noise, as every sample does."""
+
+    proportional: ClassVar[bool] = True
+
+    a: Positive = 1.0
+    b: Positive = 1.0
+
+    def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
+        s = path.T * beta(n, self.a, self.b, rng)
+        return torch.full_like(s, path.T), s
 
 
 @register("times", "log_normal")

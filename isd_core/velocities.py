@@ -1,9 +1,9 @@
-"""Where an objective takes a velocity from: the data, the network's own diagonal, a teacher."""
+"""Where an objective takes a velocity from: the data, the network's own diagonal, an average of it, a teacher."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,18 @@ from isd_core.support.errors import InputError
 from isd_core.support.registry import build, register, role
 from isd_core.training import heads
 from isd_core.training.checkpoint import load
+from isd_core.training.ema import ConstantDecay, DecayLaw
 
 
 @role("velocity", "velocities")
 class Velocity(ABC):
-    """A source of velocities at the drawn points and where a map arrives, [n, ...], without gradient."""
+    """A source of velocities at the drawn points and where a map arrives, [n, ...], without gradient.
 
-    own: bool  # whether it is the network's own diagonal
+    own: it is the network's own diagonal; self_taught: it knows of the data only what the network learns of them.
+    """
+
+    own: bool = False
+    self_taught: bool = False
 
     @abstractmethod
     def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
@@ -35,6 +40,10 @@ class Velocity(ABC):
         """The velocity at any (x, t)."""
         ...
 
+    def network(self, net: VelocityNet) -> VelocityNet:
+        """The whole map, not the diagonal alone, without gradient; net: the network in training."""
+        raise TypeError(f"{type(self).__name__} is no network")
+
     def frozen(self) -> list[nn.Module]:
         """The networks that it asks and that nothing trains."""
         return []
@@ -44,8 +53,6 @@ class Velocity(ABC):
 @dataclass(frozen=True)
 class Conditional(Velocity):
     """v_t = alpha' x + sigma' z, guided if the objective is: known at the drawn points alone."""
-
-    own = False
 
     def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
         return at.v
@@ -59,7 +66,7 @@ class Conditional(Velocity):
 class OwnDiagonal(Velocity):
     """sg F(x; t, t): self-distillation."""
 
-    own = True
+    own = self_taught = True
 
     def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
         assert F_tt is not None
@@ -69,24 +76,76 @@ class OwnDiagonal(Velocity):
         with torch.no_grad():
             return net(x, t, t, cond)
 
+    def network(self, net: VelocityNet) -> VelocityNet:
+        return without_gradient(net)
+
+
+def without_gradient(net: VelocityNet) -> VelocityNet:
+    """`net`, asked without gradient."""
+
+    def ask(x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
+        with torch.no_grad():
+            return net(x, t, s, cond)
+
+    return ask
+
+
+class OtherNetwork(Velocity):
+    """The diagonal of a network beside the one in training, which no gradient reaches."""
+
+    @abstractmethod
+    def other(self) -> VelocityNet:
+        """That network."""
+        ...
+
+    def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
+        return self.at(self.other(), at.x_t, at.t, at.cond)
+
+    def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        return self.network(net)(x, t, t, cond)
+
+    def network(self, net: VelocityNet) -> VelocityNet:
+        other = self.other()
+        return without_gradient(lambda x, t, s, cond: other(x, t, s, without_keys(cond)))
+
+    def frozen(self) -> list[nn.Module]:
+        other = self.other()
+        return [other] if isinstance(other, nn.Module) else []
+
 
 @dataclass(frozen=True)
-class Teacher(Velocity):
+class Teacher(OtherNetwork):
     """The diagonal of another network, frozen: distillation."""
 
     net: VelocityNet
 
-    own = False
+    def other(self) -> VelocityNet:
+        return self.net
 
-    def at_points(self, at: Points, F_tt: Tensor | None) -> Tensor:
-        return self.at(self.net, at.x_t, at.t, at.cond)
 
-    def at(self, net: VelocityNet, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        with torch.no_grad():
-            return self.net(x, t, t, without_keys(cond))
+@register("velocity", "averaged")
+@dataclass(frozen=True)
+class Averaged(OtherNetwork):
+    """The diagonal of an average of the run's own weights: a teacher that follows the network (Terminal Velocity
+    Matching, shortcut models, CTM).
 
-    def frozen(self) -> list[nn.Module]:
-        return [self.net] if isinstance(self.net, nn.Module) else []
+    decay: the law of the average. The loss module holds the averaged network and the trainer moves it after each
+    update; elsewhere `hold` gives one.
+    """
+
+    decay: DecayLaw = field(default_factory=lambda: ConstantDecay(0.99))
+    held: list[VelocityNet] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    self_taught = True
+
+    def hold(self, net: VelocityNet) -> None:
+        """Takes the network that it asks from now on."""
+        self.held[:] = [net]
+
+    def other(self) -> VelocityNet:
+        if not self.held:
+            raise RuntimeError("an averaged velocity has no network yet: the trainer gives it one, or `hold`")
+        return self.held[0]
 
 
 @register("velocity", "teacher")

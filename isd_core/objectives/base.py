@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,6 +27,9 @@ from isd_core.support.registry import role
 from isd_core.times import BetaPair, TimeLaw
 from isd_core.weighting import MSE, Discrepancy, Uniform, Weighting
 
+if TYPE_CHECKING:
+    from isd_core.velocities import Velocity
+
 
 class LossOut(NamedTuple):
     """loss: the scalar to minimise; terms: detached per-sample values to log."""
@@ -38,7 +41,8 @@ class LossOut(NamedTuple):
 class Draw(NamedTuple):
     """What a step draws. x, z: data and noise [B, ...]; t, s: [B]; cond: the conditioning that the networks see.
 
-    extra: what the residual draws besides, for its own rows (`FlowMapObjective.extra`).
+    extra: what the residual draws besides, for its own rows (`FlowMapObjective.extra`); t_diagonal: [B] the times of
+    the diagonal term where they are not t.
     """
 
     x: Tensor
@@ -47,6 +51,7 @@ class Draw(NamedTuple):
     s: Tensor
     cond: Cond
     extra: Any = None
+    t_diagonal: Tensor | None = None
 
 
 @role("objective", "objectives")
@@ -65,9 +70,13 @@ class Objective(ABC):
     def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
         """The loss at a draw: nothing in it is random but the network's own dropout."""
 
+    def sources(self) -> list[Velocity]:
+        """Where it takes velocities from."""
+        return []
+
     def frozen(self) -> list[nn.Module]:
         """The networks that the loss asks and that nothing trains, such as a teacher: they go where the loss goes."""
-        return []
+        return [net for source in self.sources() for net in source.frozen()]
 
     def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
         """x: [B, ...] data in normalised units."""
@@ -110,6 +119,9 @@ class Residual(NamedTuple):
         return None if self.weight is None else (self.weight**2 * self.value).detach()
 
 
+DIAGONAL_ROWS = ("rest", "all")
+
+
 @dataclass(frozen=True)
 class FlowMapObjective(Objective):
     """diagonal * L_FM + residual, weighted per sample.
@@ -117,7 +129,9 @@ class FlowMapObjective(Objective):
     diagonal: weight of the flow-matching term |F(x_t; t, t) - v|^2; 0 leaves it out.
     share: part of a batch that takes the residual. With share = 1 every sample takes both terms; with less, the rest of
     the batch takes the flow-matching term alone (MeanFlow's share of s = t, the shortcut's bootstrap share).
-    diagonal_times: the law of t for that rest; None is `times`.
+    diagonal_rows: with a share, whether the flow-matching term is for the `rest` or for `all` rows.
+    diagonal_times: the law of t for that rest, or with share = 1 for the flow-matching term of all rows, whose points
+    then have times of their own; None is `times`.
     All passes of a step see the same dropout masks row by row (`isd_core.dropout`).
     """
 
@@ -129,12 +143,22 @@ class FlowMapObjective(Objective):
     weighting: Weighting = field(default_factory=Uniform)
     diagonal: NonNegative = 1.0
     share: OpenShare = 1.0
+    diagonal_rows: str = "rest"
     diagonal_times: TimeLaw | None = None
 
     def __post_init__(self) -> None:
         for law in (self.times, self.diagonal_times):
             if law is not None:
                 law.check(self.path)
+        if self.diagonal_rows not in DIAGONAL_ROWS:
+            raise InputError(
+                f"objective.diagonal_rows={self.diagonal_rows} is unknown; known: {', '.join(DIAGONAL_ROWS)}."
+            )
+        if self.diagonal_rows == "all" and self.share < 1 and self.diagonal_times is not None:
+            raise InputError(
+                "objective.diagonal_rows=all with objective.diagonal_times: rows with both terms have one time each; "
+                "leave diagonal_times null, or take share=1."
+            )
         if not 0 < self.share <= 1:
             raise InputError(f"objective.share must lie in (0, 1], not {self.share}.")
         if self.diagonal < 0 or (self.share < 1 and self.diagonal == 0):
@@ -167,6 +191,11 @@ class FlowMapObjective(Objective):
     def wants_diagonal(self) -> bool:
         """Whether the residual uses F(x_t; t, t) on its own rows."""
         return False
+
+    @property
+    def wants_velocity(self) -> bool:
+        """Whether the residual uses the (guided) conditional velocity of its points."""
+        return True
 
     @property
     def self_taught(self) -> bool:
@@ -206,18 +235,38 @@ class FlowMapObjective(Objective):
         cond = self.guidance.prepare(cond, rng, n)
         z = noise_like(x, cond, rng)
         t, s = self.times.sample(n, self.path, rng, step)
+        t_diagonal = None
         if self.diagonal_times is not None and split < n:
             t = torch.cat([t[:split], self.diagonal_times.sample(n - split, self.path, rng, step)[0]])
-        return Draw(x, z, t, s, cond, self.extra(t[:split], s[:split], rng, step))
+        elif self.diagonal_times is not None:
+            t_diagonal = self.diagonal_times.sample(n, self.path, rng, step)[0]
+        return Draw(x, z, t, s, cond, self.extra(t[:split], s[:split], rng, step), t_diagonal)
 
     def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
         """Terms: residual, and flow (L_FM) where there is a diagonal term."""
         net, cond = shared(net, draw.cond, len(draw.x), draw.x.device)
         draw = draw._replace(cond=cond)
+        if draw.t_diagonal is not None and self.diagonal:
+            apart = draw._replace(t=draw.t_diagonal, s=draw.t_diagonal)
+            points = self.points(net, draw, guided=self.wants_velocity)
+            return self._terms_at_their_own_points(net, points, self.points(net, apart), draw.extra)
         points = self.points(net, draw)  # x_t, v: [B, ...]; t, s: [B]
         if self.share == 1:
             return self._both_terms_on_all_rows(net, points, draw.extra)
         return self._one_term_on_each_row(net, points, draw.extra)
+
+    def _terms_at_their_own_points(self, net: VelocityNet, at: Points, apart: Points, extra: Any) -> LossOut:
+        """share = 1 and times of their own: w(t) residual + w(t') diagonal * L_FM, [B] each."""
+        F_apart, F_ts = self._diagonal_and_jump(net, apart, at)  # [B, ...] each, from one call of 2B rows
+        F_tt = self._diagonal(net, at) if self.wants_diagonal else None
+        residual = self.residual(net, at, F_ts, F_tt, extra)
+        flow = self.diagonal_discrepancy(F_apart, apart.v)  # [B]
+        terms = {"residual": residual.value, "flow": flow}
+        size = None if residual.size is None else torch.cat([residual.size, self.diagonal * flow.detach()])
+        out = self._weighted(
+            torch.cat([residual.weighted, self.diagonal * flow]), size, torch.cat([at.t, apart.t]), terms
+        )
+        return out._replace(loss=2 * out.loss)  # a sum of two means of B, not a mean of 2B
 
     def _both_terms_on_all_rows(self, net: VelocityNet, at: Points, extra: Any) -> LossOut:
         """share = 1: w(t) (residual + diagonal * L_FM), [B] each."""
@@ -234,9 +283,19 @@ class FlowMapObjective(Objective):
         return self._weighted(residual.weighted + self.diagonal * flow, size, at.t, terms)
 
     def _one_term_on_each_row(self, net: VelocityNet, points: Points, extra: Any) -> LossOut:
-        """share < 1: w(t) residual on the first R = share B rows, w(t) diagonal * L_FM on the other B - R."""
+        """share < 1: w(t) residual on the first R = share B rows, w(t) diagonal * L_FM on the other B - R or on all."""
         split = self.rows(len(points.t))
         at, rest = points.rows(slice(0, split)), points.rows(slice(split, None))
+        if self.diagonal_rows == "all":
+            F_all, F_ts = self._diagonal_and_jump(net, points, at)  # [B, ...] and [R, ...], from one call of B + R rows
+            residual = self.residual(net, at, F_ts, F_all[:split].detach(), extra)
+            flow = self.diagonal_discrepancy(F_all, points.v)  # [B]
+            terms = {"residual": residual.value, "flow": flow}
+            none = torch.zeros_like(flow[split:])
+            size = None
+            if residual.size is not None:
+                size = torch.cat([residual.size, none]) + self.diagonal * flow.detach()
+            return self._weighted(torch.cat([residual.weighted, none]) + self.diagonal * flow, size, points.t, terms)
         F_rest, F_ts = self._diagonal_and_jump(net, rest, at)  # [B - R, ...] and [R, ...], from one call of B rows
         F_tt = self._diagonal(net, at) if self.wants_diagonal else None  # [R, ...]
         residual = self.residual(net, at, F_ts, F_tt, extra)
@@ -261,9 +320,9 @@ class FlowMapObjective(Objective):
         """F(x_t; t, t), without gradient."""
         return net(at.x_t, at.t, at.t, at.cond)
 
-    def points(self, net: VelocityNet, draw: Draw) -> Points:
-        """The points between data and noise, and the guided velocity there."""
+    def points(self, net: VelocityNet, draw: Draw, guided: bool = True) -> Points:
+        """The points between data and noise, and the velocity there, which costs no pass unless it is guided."""
         x_t, v_t = self.flow_map.interpolate(draw.x, draw.z, draw.t)
         cond = self.guidance.told(draw.cond, draw.t)
-        v = self.guidance.target(net, x_t, draw.t, v_t, cond)
+        v = self.guidance.target(net, x_t, draw.t, v_t, cond) if guided else v_t
         return Points(x_t, v, draw.t, draw.s, cond)

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from isd_core.curricula import Constant, Curriculum
 from isd_core.derivatives import CentralDifference, Derivative
@@ -73,10 +73,10 @@ class Eulerian(FlowMapObjective):
 
     @property
     def self_taught(self) -> bool:
-        return self.target.own
+        return self.target.self_taught
 
-    def frozen(self) -> list[nn.Module]:
-        return [net for source in (self.target, self.tangent) if source is not None for net in source.frozen()]
+    def sources(self) -> list[Velocity]:
+        return [source for source in (self.target, self.tangent) if source is not None]
 
     def velocities(self, at: Points, F_tt: Tensor | None) -> tuple[Tensor, Tensor]:
         """The velocity in T, and the direction of dF/dt."""
@@ -136,3 +136,30 @@ class NormalisedTangent(Eulerian):
         if self.c != float("inf"):
             g = g / (expand(g.flatten(1).norm(dim=1), g) + self.c)
         return Residual(self.discrepancy(F_ts, F + g))
+
+
+@register("objective", "clamped_target")
+@dataclass(frozen=True)
+class ClampedTarget(Eulerian):
+    """F <- sg(F + a(t) clamp(T - F, -bound, bound)): a step towards T that no outlier makes long (FACM, arXiv
+    2507.03738).
+
+    a(t) = 1 - (1 - t / T)^relaxation falls to 0 at the data, where F is pulled least. bound = inf, relaxation = inf is
+    the plain target.
+    """
+
+    bound: Annotated[float, Range(above=0, infinite=True)] = 1.0
+    relaxation: Annotated[float, Range(above=0, infinite=True)] = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stop_gradient != "full":
+            raise InputError(f"objective.stop_gradient={self.stop_gradient}: a clamped target carries none; `full`.")
+
+    def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
+        v, w = self.velocities(at, F_tt)
+        dF = self.along(net, at, dx=w, dt=1.0)
+        F = F_ts.detach()
+        D = self.flow_map.target(at.x_t, F, v, dF, at.t, at.s) - F
+        a = 1 - (1 - self.path.share(at.t)).clamp_min(0) ** self.relaxation
+        return Residual(self.discrepancy(F_ts, F + expand(a, D) * D.clamp(-self.bound, self.bound)))

@@ -39,7 +39,7 @@ class FlowMatching(Objective):
 
     def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
         """Term: flow."""
-        x, z, t, _, cond, _ = draw
+        x, z, t, _, cond = draw[:5]
         x_t, v_t = FlowMap(self.path).interpolate(x, z, t)
         cond = self.guidance.told(cond, t)
         v = self.guidance.target(net, x_t, t, v_t, cond)

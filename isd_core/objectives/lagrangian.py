@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from isd_core.derivatives import CentralDifference, Derivative
 from isd_core.network import VelocityNet
@@ -44,10 +44,14 @@ class Lagrangian(FlowMapObjective):
 
     @property
     def self_taught(self) -> bool:
-        return self.velocity.own
+        return self.velocity.self_taught
 
-    def frozen(self) -> list[nn.Module]:
-        return self.velocity.frozen()
+    @property
+    def wants_velocity(self) -> bool:
+        return False
+
+    def sources(self) -> list[Velocity]:
+        return [self.velocity]
 
     def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
         x, t, s, cond = at.x_t, at.t, at.s, at.cond

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from isd_core.derivatives import CentralDifference, Derivative
 from isd_core.intermediate import IntermediateLaw, IntermediateTime, Midpoint
@@ -51,15 +51,22 @@ class Semigroup(FlowMapObjective):
     space: compare network values (`velocity`) or the maps' values f (`data`), which are A / nu times closer.
     smallest: jumps of at most this part of T go by the own diagonal instead of the own map (the shortcut's smallest
     step).
+    teacher: the network whose maps are composed, an average of the run or a trained one; None is the own.
     """
 
     bridge: Velocity | None = None
     intermediate: IntermediateLaw = field(default_factory=Midpoint)
     space: str = "velocity"
     smallest: Share = 0.0
+    teacher: Velocity | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.teacher, Conditional):
+            raise InputError(
+                "objective.teacher=conditional: the data are no network whose maps could be composed. Use "
+                "teacher={type: averaged}, a trained teacher, or null."
+            )
         if self.space not in SPACES:
             raise InputError(f"objective.space={self.space} is unknown; known: {', '.join(SPACES)}.")
 
@@ -69,14 +76,14 @@ class Semigroup(FlowMapObjective):
 
     @property
     def self_taught(self) -> bool:
-        return self.bridge is None or self.bridge.own
+        return self.bridge is None or self.bridge.self_taught
 
     def extra(self, t: Tensor, s: Tensor, rng: Generator, step: int) -> IntermediateTime:
         """The intermediate time u."""
         return self.intermediate.sample(t, s, self.path, rng, step)
 
-    def frozen(self) -> list[nn.Module]:
-        return [] if self.bridge is None else self.bridge.frozen()
+    def sources(self) -> list[Velocity]:
+        return [source for source in (self.bridge, self.teacher) if source is not None]
 
     def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
         x, t, s = at.x_t, at.t, at.s
@@ -86,9 +93,10 @@ class Semigroup(FlowMapObjective):
                 "objective.intermediate puts u on t in every row, where the semigroup identity says nothing: its limit "
                 "needs a derivative. Use objective.type=semigroup_with_limit, or an alpha above 0."
             )
+        composer = net if self.teacher is None else self.teacher.network(net)
         with torch.no_grad():
-            F_tu = self.to_intermediate(net, at, u, F_tt)  # [n, ...]
-            target = F_tu if direct else self.composed(net, at, u, F_tu)  # [n, ...]
+            F_tu = self.to_intermediate(composer, at, u, F_tt)  # [n, ...]
+            target = F_tu if direct else self.composed(composer, at, u, F_tu)  # [n, ...]
         if self.space == "velocity":
             return Residual(self.discrepancy(F_ts, target), weight)
         f, f_target = (self.flow_map.jump(x, F, t, s) for F in (F_ts, target))

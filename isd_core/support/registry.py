@@ -334,6 +334,6 @@ def _origin(target: Callable[..., Any]) -> str:
 def _plain(value: Any) -> Any:
     """A default as a config writes it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        inner = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        inner = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
         return {TYPE: name_of(type(value)), **inner}
     return list(value) if isinstance(value, tuple) else value

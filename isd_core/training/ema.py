@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +67,14 @@ class EMA:
         for key in current.keys() - set(averaged):
             average[key].copy_(current[key])
 
+    def follow(self, module: nn.Module) -> nn.Module:
+        """A copy of the averaged module, in evaluation and without gradients, whose weights are the average itself."""
+        copied = copy.deepcopy(module).eval().requires_grad_(False)
+        copied.load_state_dict(self.state, assign=True)
+        return copied.requires_grad_(False)
+
     def restore(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Puts back a saved average of the same module, after so many updates."""
-        self.state = {key: sharded_like(value, self.state[key]) for key, value in state.items()}
+        for key, value in state.items():
+            local_shard(self.state[key]).copy_(local_shard(sharded_like(value, self.state[key])))
         self.updates = updates

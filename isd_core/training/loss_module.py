@@ -12,8 +12,11 @@ from isd_core.derivatives import matmul_precision
 from isd_core.dropout import keyed
 from isd_core.network import Trainable, VelocityNet
 from isd_core.objectives.base import Draw, LossOut, Objective
+from isd_core.support.errors import InputError
 from isd_core.training.config import REDUCE_OVERHEAD
 from isd_core.training.diagnostics import estimates
+from isd_core.training.ema import EMA
+from isd_core.velocities import Averaged
 
 
 class LossModule(nn.Module):
@@ -34,8 +37,22 @@ class LossModule(nn.Module):
         keyed(model.net)  # before anything is compiled or sharded
         weighting = getattr(objective, "weighting", None)
         self.weighting = weighting if isinstance(weighting, nn.Module) else None
+        self.average = self._averaged_self()
         self.frozen = nn.ModuleList(objective.frozen()).requires_grad_(False).eval()
         self._loss = objective.loss
+
+    def _averaged_self(self) -> EMA | None:
+        """The average that the objective's averaged velocities ask, which the trainer updates."""
+        sources = [source for source in self.objective.sources() if isinstance(source, Averaged)]
+        if not sources:
+            return None
+        if len({source.decay for source in sources}) > 1:
+            raise InputError("The averaged velocities of one objective are one average: give them the same decay.")
+        average = EMA(self.model.net, sources[0].decay)
+        followed = average.follow(self.model.net)
+        for source in sources:
+            source.hold(followed)
+        return average
 
     def train(self, mode: bool = True) -> LossModule:
         """Sets what is trained to training; a teacher keeps its dropout off."""

@@ -83,6 +83,11 @@ class Trainer:
         self.dataset = dataset
         precision, sharded = PRECISIONS[trainer.precision], trainer.shard == "full"
         self.loss = LossModule(self.model, objective, precision, keep_casts=not sharded).to(self.device)
+        if self.loss.average is not None and sharded:
+            raise InputError(
+                "trainer.shard=full: a velocity of type averaged is a whole second network, which is not sharded. Use "
+                "trainer.shard=none, or own_diagonal."
+            )
         if trainer.compile and not sharded:
             self.loss.compile_step(trainer.compile == REDUCE_OVERHEAD)
         elif trainer.compile:  # weights are gathered between the blocks, which ends a graph
@@ -134,6 +139,8 @@ class Trainer:
             self.optimizer.step()
             for average in self.averages.values():
                 average.update(self.model)
+            if self.loss.average is not None:
+                self.loss.average.update(self.model.net)
             self.skipped = 0
         else:
             self._skip(out)
@@ -253,6 +260,8 @@ class Trainer:
         tensors, layout = optimizer_tensors(self.optimizer)
         groups = {"model": self.model.state_dict(), "optimizer": tensors}
         groups |= {name: average.state for name, average in self.averages.items()}
+        if self.loss.average is not None:
+            groups["self"] = self.loss.average.state
         if self.loss.weighting is not None:
             groups["weighting"] = self.loss.weighting.state_dict()
         full = {name: sharding.gathered(group, self.world.is_main) for name, group in groups.items()}
@@ -296,6 +305,8 @@ class Trainer:
         sharding.load(self.model, saved.tensors("model"))
         for name, average in self.averages.items():
             average.restore(saved.tensors(name), saved.meta["ema_updates"])
+        if self.loss.average is not None:
+            self.loss.average.restore(saved.tensors("self"), saved.meta["ema_updates"])
         if self.loss.weighting is not None:
             sharding.load(self.loss.weighting, saved.tensors("weighting"))
         restore_optimizer(self.optimizer, saved.tensors("optimizer"), saved.meta["optimizer"])

@@ -37,7 +37,7 @@ class MIP(Objective):
 
     def loss(self, net: VelocityNet, draw: Draw) -> LossOut:
         """Terms: regression and denoise, each [B], from one call of 2B."""
-        x, z, t, s, cond, _ = draw
+        x, z, t, s, cond = draw[:5]
         first = (torch.zeros_like(x), torch.full_like(t, self.path.T), torch.full_like(t, self.path.T), cond)
         action, clean = net(*stack([first, (x + T_STAR * z, t, s, cond)])).chunk(2)
         regression, denoise = self.discrepancy(action, x), self.discrepancy(clean, x)

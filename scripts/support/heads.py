@@ -17,7 +17,7 @@ from isd_core.objectives.base import Objective
 from isd_core.support.cli import CONFIGS, compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import ROLES, build
-from isd_core.velocities import Teacher
+from isd_core.velocities import Averaged, Teacher
 from isd_image.build import build_network as build_image_network
 from isd_policy.build import build_encoder
 from isd_policy.build import build_network as build_policy_network
@@ -96,9 +96,13 @@ def _teacher_word(objective: str) -> list[str]:
 
 
 def taught(config: Mapping[str, Any], teacher: nn.Module) -> Objective:
-    """The objective of a config, with `teacher`, which is frozen, where it names a teacher's checkpoint."""
+    """The objective of a config, with `teacher`, which is frozen, where it names a teacher's checkpoint or asks for an
+    average of the run."""
     places = [key for key, value in config.items() if isinstance(value, Mapping) and value.get("type") == TEACHER]
     plain = {key: value for key, value in config.items() if key not in places}
     frozen = Teacher(teacher.eval().requires_grad_(False)) if places else None
     objective: Objective = build("objective", plain, **dict.fromkeys(places, frozen))
+    for source in objective.sources():
+        if isinstance(source, Averaged):
+            source.hold(teacher)
     return objective

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -71,22 +71,10 @@ def count_passes(objective: Any, net: nn.Module, x: Tensor, cond: Cond, rng: Gen
             passes.ungraded += share
 
     with ExitStack() as hooks:
-        for module in {id(module): module for module in (net, *_networks(objective))}.values():
+        for module in {id(module): module for module in (net, *objective.frozen())}.values():
             hooks.enter_context(_hook(module, count))
         objective(net, x, cond, rng, step)
     return passes
-
-
-def _networks(node: Any) -> Iterator[nn.Module]:
-    """The networks in an objective's fields: a teacher's."""
-    if not is_dataclass(node):
-        return
-    for part in fields(node):
-        value = getattr(node, part.name)
-        if isinstance(value, nn.Module) and part.name == "net":
-            yield value
-        else:
-            yield from _networks(value)
 
 
 @contextmanager

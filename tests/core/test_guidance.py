@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from isd_core.closed_form import Mixture1D
-from isd_core.guidance import ConditionDropout, IntervalCFG, NoGuidance, PreCFG, drop
+from isd_core.guidance import ConditionDropout, IntervalCFG, MixedCFG, NoGuidance, PreCFG, drop
 from isd_core.objectives.base import Draw
 from isd_core.objectives.eulerian import Eulerian
 from isd_core.objectives.flow_matching import FlowMatching
@@ -118,6 +118,22 @@ def test_guidance_at_sampling_costs_one_call_of_twice_the_rows(rng):
 
 
 # -- at the commands ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("omega, kappa, scale", [(1.0, 0.5, 2.0), (0.2, 0.92, 2.5), (1.0, 1 - 1 / 3, 3.0)])
+def test_mixed_guidances_fixed_point_is_that_of_pre_cfg(omega, kappa, scale):
+    """omega v + kappa F_c + (1 - omega - kappa) F_null: the scale is omega / (1 - kappa); omega = 1 and kappa = 1 - 1/w
+    are improved MeanFlow's. Dropped rows keep E[v | x_t]."""
+    mean, error = mean_gradient(MixedCFG(NULL, dropout=0.3, omega=omega, kappa=kappa), lambda t, cond: 0 * t + scale)
+    assert (mean.abs() < 4 * error).all(), (mean, error)
+    wrong, error = mean_gradient(MixedCFG(NULL, dropout=0.3, omega=omega, kappa=kappa), lambda t, cond: 0 * t + 1.3)
+    assert (wrong.abs() > 8 * error).any()
+
+
+def test_mixed_guidance_has_less_noise_than_pre_cfg_of_the_same_scale():
+    _, mixed = mean_gradient(MixedCFG(NULL, omega=0.2, kappa=0.92), lambda t, cond: 0 * t + 2.5)
+    _, pre = mean_gradient(PreCFG(NULL, omega=2.5), lambda t, cond: 0 * t + 2.5)
+    assert (mixed < 0.2 * pre).all()
 
 
 def config(guidance, objective="eulerian", **fields):

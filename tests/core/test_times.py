@@ -16,17 +16,26 @@ from isd_core.times import (
     Diagonal,
     Dyadic,
     FixedEnd,
+    FromNoise,
     KarrasGrid,
+    LogitNormal,
+    LogitNormalApart,
+    LogitNormalGap,
     LogitNormalPair,
     LogNormal,
     LogNormalOnGrid,
     LogNormalPair,
+    MixtureOfLaws,
     UniformOnGrid,
 )
 
 N = 100_000
 GRID = KarrasGrid(Constant(9))
-PROPORTIONAL = [BetaPair(), FixedEnd(), Diagonal(), LogitNormalPair(), Dyadic()]
+MIXTURE = MixtureOfLaws({"data": FixedEnd(), "noise": FromNoise()}, {"data": 3.0, "noise": 1.0})
+PROPORTIONAL = [
+    *(BetaPair(), FixedEnd(), Diagonal(), LogitNormalPair(), Dyadic()),
+    *(LogitNormal(), LogitNormalApart(), LogitNormalGap(), FromNoise(), MIXTURE),
+]
 ANYWHERE = [LogNormal(), LogNormalPair(), LogNormalOnGrid(GRID), UniformOnGrid(GRID)]
 name = lambda value: type(value).__name__  # noqa: E731
 
@@ -110,3 +119,29 @@ def test_scms_law_is_that_of_its_noise_levels_by_the_datas_standard_deviation(rn
         assert abs(level.mean() - (-1 - math.log(0.5))) < 0.02
         assert abs(level.std() - 1.4) < 0.02
         assert (s == 0).all()
+
+
+def test_laws_of_a_mixture_are_drawn_by_their_shares(rng):
+    t, s = MIXTURE.sample(N, Linear(), rng, 0)
+    assert abs(share(s == 0) - 0.75) < 0.01
+    assert abs(share(t == 1) - 0.25) < 0.01
+    assert share((s == 0) | (t == 1)) == 1
+
+
+def test_soflows_times_have_laws_of_their_own(rng):
+    """The median of t is sigmoid(.2); that of s before it is bound by t sigmoid(-1), and t lies below that rarely."""
+    t, s = LogitNormalApart().sample(N, Linear(), rng, 0)
+    assert abs(t.median() - 1 / (1 + math.exp(-0.2))) < 0.01
+    assert abs(s.median() - 1 / (1 + math.exp(1.0))) < 0.02
+    assert abs(share(s == t) - 0.5 * math.erfc(1.2 / 0.8 / 2)) < 0.01
+
+
+def test_tvms_gap_is_logit_normal_and_the_end_lies_in_what_is_left(rng):
+    """P(s < c | gap) is that of the logit-normal law, cut at 1 - gap."""
+    t, s = (time.double() for time in LogitNormalGap().sample(N, Linear(), rng, 0))
+    normal = lambda u, mean: torch.special.ndtr(torch.logit(u) - mean)  # noqa: E731
+    levels = normal(t - s, -0.8)  # uniform if the gap has its law
+    ends = normal(s, -0.4) / normal(1 - (t - s), -0.4)  # uniform if the end has its own, cut
+    for u in (levels, ends):
+        assert all(abs(share(u < q) - q) < 0.01 for q in (0.1, 0.5, 0.9))
+    assert abs(torch.corrcoef(torch.stack([levels, ends]))[0, 1]) < 0.02

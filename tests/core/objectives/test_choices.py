@@ -12,15 +12,15 @@ from isd_core.guidance import PreCFG
 from isd_core.intermediate import EasyRatio, Fraction, PreviousOnGrid
 from isd_core.networks.mlp import MLP
 from isd_core.objectives.base import Objective
-from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
+from isd_core.objectives.eulerian import ClampedTarget, Eulerian, NormalisedTangent
 from isd_core.objectives.lagrangian import Lagrangian
 from isd_core.objectives.semigroup import Semigroup
 from isd_core.paths import Linear, Trigonometric, VarianceExploding
 from isd_core.support import cli
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
-from isd_core.times import BetaPair, Diagonal, Dyadic, FixedEnd, KarrasGrid, LogNormalPair, UniformOnGrid
-from isd_core.velocities import Conditional, OwnDiagonal, Teacher
+from isd_core.times import BetaPair, Diagonal, Dyadic, FixedEnd, KarrasGrid, LogNormalPair, MixtureOfLaws, UniformOnGrid
+from isd_core.velocities import Averaged, Conditional, OwnDiagonal, Teacher
 
 COND, OWN = Conditional(), OwnDiagonal()
 VE = VarianceExploding(sigma_min=0.1, sigma_max=8.0)
@@ -60,6 +60,14 @@ class Recording(nn.Module):
         (lambda: Lagrangian(Linear(), velocity=COND), "drawn points alone"),
         (lambda: NormalisedTangent(Trigonometric(), stop_gradient="none"), "sCM's target carries no gradient"),
         (lambda: Eulerian(VE), "LogNormalPair"),
+        (lambda: Eulerian(Linear(), target=Averaged(), diagonal=0), "nothing tells it of the data"),
+        (lambda: Lagrangian(Linear(), velocity=Averaged(), diagonal=0), "nothing tells it of the data"),
+        (lambda: Semigroup(Linear(), teacher=COND), "the data are no network"),
+        (lambda: Semigroup(Linear(), share=0.5, diagonal_rows="some"), "known: rest, all"),
+        (lambda: Semigroup(Linear(), share=0.5, diagonal_rows="all", diagonal_times=Diagonal()), "one time each"),
+        (lambda: ClampedTarget(Linear(), stop_gradient="none"), "a clamped target carries none"),
+        (lambda: MixtureOfLaws({"a": BetaPair()}, {"b": 1.0}), "each its share"),
+        (lambda: Eulerian(VE, MixtureOfLaws({"a": FixedEnd()}, {"a": 1.0})), "LogNormalPair"),
         (lambda: Semigroup(Linear(), share=0.0), "share"),
         (lambda: Eulerian(Linear(), diagonal=-1.0), "diagonal"),
     ],
@@ -144,6 +152,38 @@ def test_the_rest_of_a_batch_has_its_own_law_of_times():
     assert dyadic[:1000].all() and not dyadic[1000:].any()
     assert abs(drawn.t[1000:].mean() - 0.5) < 0.02
     assert len(drawn.extra.u) == 1000
+
+
+def test_flow_matching_at_times_of_its_own_beside_the_residual():
+    """Both terms of a sample have the same data and noise and times apart; the loss is the sum of two means."""
+    objective = Lagrangian(Linear(), FixedEnd(), diagonal_times=Diagonal())
+    drawn, net = draw(objective, n=256), Recording(Linear())
+    assert drawn.t_diagonal.shape == drawn.t.shape and not torch.equal(drawn.t_diagonal, drawn.t)
+    out = objective.loss(net, drawn)
+    assert_close(out.loss, out.terms["flow"].mean() + out.terms["residual"].mean())
+    x_t = (1 - drawn.t_diagonal[:, None]) * drawn.x + drawn.t_diagonal[:, None] * drawn.z
+    error = net(x_t, drawn.t_diagonal, drawn.t_diagonal, {}) - (drawn.z - drawn.x)
+    assert_close(out.terms["flow"], error.square().mean(1).detach())
+
+
+def test_all_rows_take_flow_matching_and_a_share_the_residual_too():
+    objective = Eulerian(Linear(), target=COND, tangent=OWN, share=0.25, diagonal_rows="all")
+    drawn, net = draw(objective), Recording(Linear())
+    out = objective.loss(net, drawn)
+    assert (len(out.terms["flow"]), len(out.terms["residual"])) == (64, 16)
+    assert_close(out.loss, out.terms["flow"].mean() + out.terms["residual"].sum() / 64)
+    assert net.calls == [80, 32]  # the diagonal of all and the jumps in one call; both halves of a difference
+
+
+def test_the_maps_of_an_averaged_self_are_composed():
+    other, net, averaged = Recording(Linear()), Recording(Linear()), Averaged()
+    averaged.hold(other)
+    objective = Semigroup(Linear(), teacher=averaged)
+    objective.loss(net, draw(objective)).loss.backward()
+    assert (net.calls, other.calls) == ([128], [64, 64])
+    assert all(p.grad is None for p in other.parameters())
+    with pytest.raises(RuntimeError, match="the trainer gives it one"):
+        Semigroup(Linear(), teacher=Averaged()).loss(net, draw(objective))
 
 
 @pytest.mark.parametrize("share, n, rows", [(0.25, 64, 16), (0.25, 2, 1), (0.9, 2, 1), (1.0, 2, 2)])

@@ -11,7 +11,7 @@ from isd_core.closed_form import Gaussian, Mixture1D
 from isd_core.curricula import Constant
 from isd_core.derivatives import CentralDifference, ExactJVP
 from isd_core.intermediate import EasyRatio, Fraction, Midpoint, PreviousOnGrid, UniformIntermediate
-from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
+from isd_core.objectives.eulerian import ClampedTarget, Eulerian, NormalisedTangent
 from isd_core.objectives.flow_matching import FlowMatching
 from isd_core.objectives.lagrangian import Lagrangian
 from isd_core.objectives.semigroup import Semigroup
@@ -20,13 +20,17 @@ from isd_core.times import (
     BetaPair,
     Dyadic,
     FixedEnd,
+    FromNoise,
     KarrasGrid,
+    LogitNormal,
+    LogitNormalGap,
     LogitNormalPair,
     LogNormal,
     LogNormalOnGrid,
+    MixtureOfLaws,
     UniformOnGrid,
 )
-from isd_core.velocities import Conditional, OwnDiagonal, Teacher
+from isd_core.velocities import Averaged, Conditional, OwnDiagonal, Teacher
 from isd_core.weighting import Adaptive
 from tests.core.objectives.truth import Double, Perturbed, expected_gradient
 
@@ -38,6 +42,18 @@ def teacher(path):
     return Teacher(lambda x, t, s, cond: truth(x, t, s))
 
 
+def averaged(path):
+    """At the fixed point the average of the run is the truth, too."""
+    source = Averaged()
+    source.hold(teacher(path).net)
+    return source
+
+
+def mixture():
+    laws = {"to_data": FixedEnd(), "from_noise": FromNoise(), "anywhere": BetaPair()}
+    return MixtureOfLaws(laws, dict.fromkeys(laws, 1.0))
+
+
 CONTINUOUS = {
     "flow_matching": lambda path: FlowMatching(path),
     "isd": lambda path: Eulerian(path, derivative=JVP),
@@ -47,8 +63,16 @@ CONTINUOUS = {
     "direct": lambda path: Eulerian(path, target=COND, tangent=COND, diagonal=0, derivative=JVP),
     "meanflow": lambda path: Eulerian(path, LogitNormalPair(), target=COND, tangent=COND, share=0.25, derivative=JVP),
     "improved_meanflow": lambda path: Eulerian(
-        path, LogitNormalPair(), target=COND, tangent=OWN, share=0.25, derivative=JVP
+        path, LogitNormalPair(), target=COND, tangent=OWN, share=0.5, diagonal_rows="all", derivative=JVP
     ),
+    "tvm": lambda path: Lagrangian(
+        path, LogitNormalGap(), velocity=averaged(path), diagonal_times=LogitNormal(), derivative=JVP
+    ),
+    "isd_of_an_averaged_self": lambda path: Eulerian(path, target=averaged(path), derivative=JVP),
+    "facm_without_its_clamp": lambda path: ClampedTarget(
+        path, mixture(), target=COND, tangent=COND, bound=math.inf, derivative=JVP
+    ),
+    "shortcut_of_an_averaged_self": lambda path: Semigroup(path, teacher=averaged(path), share=0.5),
     "lsd": lambda path: Lagrangian(path, derivative=JVP),
     "psd_midpoint": lambda path: Semigroup(path, intermediate=Midpoint()),
     "psd_uniform": lambda path: Semigroup(path, intermediate=UniformIntermediate()),
@@ -132,10 +156,19 @@ def test_a_per_sample_weight_biases_conditional_objectives():
     assert (mean.abs() < 4.5 * error + 1e-6).all(), (mean, error)
 
 
+def test_a_clamp_moves_the_fixed_point_where_the_conditional_velocity_is_skewed():
+    """clamp(T - F) is not linear in v_t: its mean at the truth is not 0. With the own diagonal T = F, and it is."""
+    path, truth = Linear(), Smooth(Linear(), means=(-0.6, 1.4), stds=(0.15, 0.3), weights=(0.8, 0.2))
+    for source, biased in ((COND, True), (OWN, False)):
+        objective = ClampedTarget(path, target=source, tangent=source, bound=0.3, diagonal=1e-9, derivative=JVP)
+        mean, error = expected_gradient(objective, truth, batches=12, size=1500)
+        assert (mean.abs() > 8 * error).any() == biased, (mean, error)
+
+
 @pytest.mark.parametrize(
     "bridge",
     [COND, OWN, teacher(Linear())],
-    ids=["consistency training, alpha-Flow", "CTM", "consistency distillation"],
+    ids=["consistency training, alpha-Flow, SoFlow", "CTM", "consistency distillation"],
 )
 def test_finite_steps_leave_a_gradient_of_the_first_order_after_the_weight(bridge):
     """The residual at the truth is O(h^2), O(h) with the weight 1 / h: halving h halves the expected gradient."""

@@ -6,6 +6,7 @@ import torch
 from isd_core.guidance import PreCFG
 from isd_core.support import cli
 from isd_core.support.registry import build
+from isd_core.velocities import Averaged
 
 BATCH = 8
 
@@ -15,7 +16,10 @@ PASSES = {
     "esd": (4, 2),
     "direct": (1, 2),
     "meanflow": (1, 0.5),  # 3/4 diagonal + 1/4 jump; differences on the quarter
-    "improved_meanflow": (1, 0.75),  # and the own diagonal on the quarter
+    "improved_meanflow": (1.5, 1),  # the diagonal on all rows, jumps and differences on the half
+    "facm": (2, 2),
+    "soflow": (1, 0.25),
+    "tvm": (4, 1),  # jump, diagonal at its own times, differences in s; the averaged network where the map arrives
     "lsd": (4, 1),
     "psd": (2, 2),
     "shortcut": (1, 0.5),
@@ -50,6 +54,9 @@ def rows(name, guidance=None):
     if guidance is not None:
         objective = type(objective)(**{**vars(objective), "guidance": guidance})
     net = Counting()
+    for source in objective.sources():
+        if isinstance(source, Averaged):
+            source.hold(net)
     cond = {"label": torch.zeros(BATCH, dtype=torch.long)}
     rng = torch.Generator().manual_seed(0)
     objective(net, torch.randn(BATCH, 3, generator=rng), cond, rng, 10**6).loss.backward()
@@ -61,7 +68,7 @@ def test_no_objective_makes_a_pass_that_it_does_not_need(name):
     assert rows(name) == PASSES[name]
 
 
-@pytest.mark.parametrize("name", ["isd", "meanflow", "psd", "flow_matching"])
+@pytest.mark.parametrize("name", ["isd", "meanflow", "psd", "flow_matching", "tvm"])
 def test_pre_cfg_costs_one_ungraded_pass_more(name):
     graded, ungraded = PASSES[name]
     assert rows(name, PreCFG({"label": 9})) == (graded, ungraded + 1)

@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isd_core.curricula import Constant, Doubling, Ramp, Sigmoid
+from isd_core.closed_form import Gaussian
+from isd_core.curricula import Constant, Doubling, Exponential, Ramp, Sigmoid
 from isd_core.derivatives import ExactJVP
+from isd_core.flow_map import FlowMap
 from isd_core.intermediate import EasyRatio, Fraction, PreviousOnGrid
 from isd_core.networks.mlp import MLP
 from isd_core.objectives.base import FlowMapObjective, Residual
 from isd_core.objectives.eulerian import Eulerian, NormalisedTangent
 from isd_core.objectives.semigroup import Semigroup, SemigroupWithLimit
-from isd_core.parametrisation import EDM
+from isd_core.parametrisation import EDM, DataPrediction
 from isd_core.paths import Linear, Trigonometric, VarianceExploding
 from isd_core.support import cli
 from isd_core.support.errors import InputError
@@ -103,7 +105,7 @@ def test_alpha_one_is_flow_matching_of_the_average_velocity(net):
 def test_psd_at_the_midpoint_on_dyadic_times_is_the_shortcut(net):
     """The configs psd and shortcut differ in the law of times, the bootstrap share and the smallest step alone."""
     psd = built("psd", "times=dyadic")
-    shortcut = built("shortcut", "objective.share=1", "objective.smallest=0")
+    shortcut = built("shortcut", "objective.share=1", "objective.diagonal_times=null", "objective.smallest=0")
     assert isinstance(psd.times, Dyadic)
     assert_close(gradient(psd, net), gradient(shortcut, net), atol=0, rtol=0)
 
@@ -212,6 +214,21 @@ def test_the_edm_form_keeps_its_boundary_and_is_smooth_there():
     assert torch.isfinite(net(x, s, s, {})).all()
 
 
+@pytest.mark.parametrize("path", [Linear(), Trigonometric(), VE], ids=["linear", "trigonometric", "ve"])
+def test_data_prediction_of_the_posterior_mean_is_the_marginal_velocity(path):
+    """On the diagonal G = E[x | x_t]: F = (sigma' x_t - nu G) / sigma is v*, and the end point of F is G."""
+    truth = Gaussian(path, mean=0.4, std=0.6)
+    t = (0.1 + 0.8 * torch.rand(64, generator=torch.Generator().manual_seed(0))).double() * path.T
+    x = truth.moments(t)[0][:, None] + torch.randn(64, 2, generator=torch.Generator().manual_seed(1)).double()
+    c, (mean, S) = path.coefficients(t[:, None]), truth.moments(t[:, None])
+    posterior = torch.nn.Module()
+    posterior.forward = lambda x, t, s, cond: 0.4 + c.alpha * 0.6**2 / S**2 * (x - mean)
+    F = DataPrediction(posterior, path)(x, t, t, {})
+    assert_close(F, truth.velocity(x, t))
+    assert_close(FlowMap(path).endpoints(x, F, t)[0], posterior.forward(x, t, t, {}))
+    assert torch.isfinite(DataPrediction(posterior, path)(x, 0 * t, 0 * t, {})).all()
+
+
 def test_edm_on_another_path_is_refused():
     with pytest.raises(InputError, match=r"parametrisation=edm.*variance_exploding"):
         EDM(torch.nn.Identity(), Linear())
@@ -243,6 +260,7 @@ def test_the_learned_weights_optimum_is_the_log_of_the_loss():
 
 def test_curricula():
     assert [Ramp(10)(k) for k in (0, 5, 10, 99)] == [0, 0.5, 1, 1]
+    assert [round(Exponential(100)(k), 9) for k in (0, 50, 100, 200)] == [0.1, round(0.0002**0.5, 9), 0.002, 0.002]
     alpha = Sigmoid(1000)
     assert [alpha(k) for k in (0, 288, 500, 712, 999, 2000)] == [1, 1, 0.5, 0, 0, 0]
     assert 0.005 < alpha(711) < 0.0055 and 0.9945 < alpha(289) < 0.9955

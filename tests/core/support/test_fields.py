@@ -81,7 +81,13 @@ def all_fields():
             yield f"{cls.__name__}.{key}", Parameter(key, Parameter.KEYWORD_ONLY, annotation=hint)
 
 
-FREE = {"guidance.none.null", "guidance.pre.null", "guidance.post.null", "guidance.interval.null"}
+FREE = {
+    "guidance.none.null",
+    "guidance.pre.null",
+    "guidance.post.null",
+    "guidance.interval.null",
+    "guidance.mixed.null",
+}
 """The values of the conditioning that mean none: any number."""
 
 
