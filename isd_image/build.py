@@ -15,7 +15,7 @@ from isd_core.sampling import with_guidance, with_inputs
 from isd_core.support import seeds
 from isd_core.support.device import pick_device
 from isd_core.support.errors import InputError
-from isd_core.support.fields import Index, Size, check_parts
+from isd_core.support.fields import Classes, Size, check_parts
 from isd_core.support.registry import build
 from isd_core.training import checkpoint, heads
 from isd_image import codecs, networks, optimizer, released
@@ -32,10 +32,11 @@ PARTS_OF_CONFIG = {
     "parametrisation": dict[str, Any],
     "guidance": dict[str, Any],
     "codec": dict[str, Any],
+    "codec.factor": Size,
     "trainer": dict[str, Any],
     "data.channels": Size,
     "data.size": Size,
-    "data.classes": Index,
+    "data.classes": Classes,
 }
 """What of a saved config builds a generator."""
 MEMBERS = (parametrisation, sampling, codecs, networks, optimizer, released)

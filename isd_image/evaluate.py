@@ -13,6 +13,7 @@ from torch import Tensor
 from isd_core.support import files
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
+from isd_core.support.fields import check_parts
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_image.build import HEAD, open_checkpoint
@@ -55,7 +56,9 @@ def evaluate_from(config: dict[str, Any]) -> dict[str, Any]:
     """The numbers that a resolved config of image_evaluate asks for, with their protocol; written to `out` if given."""
     extractor: Extractor = build("extractor", config["extractor"])
     if config["samples"] is None:
-        saved = open_checkpoint(config["checkpoint"]).config
+        opened = open_checkpoint(config["checkpoint"])
+        saved = opened.config
+        check_parts(saved, {"data.source": dict[str, Any]}, str(opened.path))
         reference = _reference(config, saved, extractor, *_pixels(saved))
         sets, samples, origin = _drawn(config, extractor, reference)
     else:
@@ -94,6 +97,12 @@ def _pixels(saved: dict[str, Any]) -> tuple[int, int]:
     return pixel_channels(channels, factor), saved["data"]["size"] * factor
 
 
+def _source(saved: dict[str, Any]) -> Any:
+    """The images of a training. A checkpoint may be anybody's, so what it says fetches nothing."""
+    config = saved["data"]["source"]
+    return build("source", config | ({"download": False} if "download" in config else {}))
+
+
 def _check_reference(wanted: str) -> None:
     if wanted in SPLITS:
         raise InputError(f"reference={wanted} is a split of a checkpoint's data: give a folder or an npz instead.")
@@ -104,7 +113,7 @@ def _reference(
 ) -> Reference:
     wanted = str(config["reference"])
     if saved is not None and wanted in SPLITS:
-        return of_split(build("source", saved["data"]["source"]).split(wanted), wanted, extractor)
+        return of_split(_source(saved).split(wanted), wanted, extractor)
     if wanted.endswith(".npz"):
         return load_reference(Path(wanted), extractor)
     how = {key: config[key] for key in ("max_bad", "follow_links")}
@@ -167,7 +176,7 @@ def _floor(
     config: dict[str, Any], saved: dict[str, Any] | None, extractor: Extractor, reference: Reference
 ) -> dict[str, float]:
     """Real images against real images: held-out ones against the training ones, where the data has both."""
-    source = None if saved is None else build("source", saved["data"]["source"])
+    source = None if saved is None else _source(saved)
     if source is None or str(config["reference"]) != "train" or source.held_out is None:
         return {}
     held_out = of_split(source.split("held_out"), "held_out", extractor)

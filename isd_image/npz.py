@@ -14,8 +14,8 @@ from numpy.lib import format as npy
 from isd_core.support import files
 from isd_core.support.errors import InputError
 
-DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError)
-"""What reading an npz raises when it is none, is damaged, or holds pickles."""
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError)
+"""What reading an npz raises when it is none, is damaged, holds pickles, or announces more than there is memory for."""
 
 
 @dataclass(frozen=True)

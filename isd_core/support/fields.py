@@ -59,6 +59,8 @@ Count = Annotated[int, Range(least=1)]
 Index = Annotated[int, Range(least=0)]
 Size = Annotated[int, Range(least=1, most=65536)]
 """Widths, depths and horizons: bounded, so that a config from elsewhere cannot ask for all memory."""
+Classes = Annotated[int, Range(least=0, most=2**20)]
+"""Numbers of classes, bounded likewise; 0 for data without labels."""
 Depth = Annotated[int, Range(least=1, most=1024)]
 """Numbers of layers."""
 

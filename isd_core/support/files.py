@@ -112,14 +112,22 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         temporary.write_text(text)
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The content of a JSON text from anywhere; `ValueError` for what is none, also for nesting without end."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads JSON; raises `InputError` with the file's name when it is absent or not JSON."""
     path = Path(path)
     try:
-        return json.loads(path.read_text())
+        return parse_json(path.read_text())
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; expected a JSON file.") from error
-    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and lists without an end
+    except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); it was cut off or is another kind of file.") from error
 
 

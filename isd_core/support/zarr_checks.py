@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from isd_core.support.errors import InputError
+from isd_core.support.files import parse_json
 
 DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
 SAFE_CODECS = frozenset(
@@ -33,7 +34,7 @@ def documents(path: Path) -> Iterator[tuple[str, Any]]:
     """The metadata files of a store in a folder or a ZIP file: name and JSON. Raises `InputError` for damaged ones."""
     for name, data in _texts(path):
         try:
-            yield name, json.loads(data)
+            yield name, parse_json(data)
         except ValueError as error:
             raise InputError(f"{path}: {name} is not valid JSON ({error}). Copy or convert it again.") from error
 
@@ -60,7 +61,13 @@ def check_codecs(path: Path) -> None:
     To be called before zarr opens the store: opening builds the codecs.
     """
     for name, document in documents(path):
-        for codec in _codecs(document):
+        try:
+            found = list(_codecs(document))
+        except RecursionError as error:
+            raise InputError(
+                f"{path}: {name} is nested too deep for a zarr store. Copy or convert it again."
+            ) from error
+        for codec in found:
             if codec.removeprefix("numcodecs.") not in SAFE_CODECS:
                 raise InputError(
                     f"{path}: {name} names the codec `{codec}`, which is not read: only codecs of numbers are, because "

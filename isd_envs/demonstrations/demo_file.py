@@ -15,6 +15,7 @@ import numpy as np
 
 from isd_core.support import files, seeds
 from isd_core.support.errors import InputError
+from isd_core.support.files import parse_json
 from isd_envs.engines.slot import Demonstration
 
 SETTINGS = "generation"
@@ -73,7 +74,7 @@ class Parts:
 
 def _read_part(path: Path) -> Demonstration:
     with np.load(path, allow_pickle=False) as part:
-        layout = json.loads(str(part["layout"]))
+        layout = parse_json(str(part["layout"]))
         columns = np.split(part["observations"], np.cumsum(list(layout.values()))[:-1], axis=1)
         return Demonstration(
             index=int(path.stem[-6:]),
@@ -83,7 +84,7 @@ def _read_part(path: Path) -> Demonstration:
             actions=part["actions"],
             rewards=part["rewards"],
             model_xml=str(part["model_xml"]),
-            start=json.loads(str(part["start"])),
+            start=parse_json(str(part["start"])),
             intended=part.get("intended"),
         )
 
@@ -144,7 +145,7 @@ def settings_of(path: Path) -> dict[str, Any] | None:
     """The generation's settings of a file of `write`; None for another kind of file."""
     try:
         with h5py.File(path, "r") as file:
-            settings: dict[str, Any] = json.loads(file["data"].attrs[SETTINGS])
+            settings: dict[str, Any] = parse_json(file["data"].attrs[SETTINGS])
             return settings
     except (OSError, KeyError, ValueError):
         return None

@@ -9,7 +9,6 @@ A file does not reach outside itself: what it would take from another file is re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from isd_core.support import hdf5_groups
 from isd_core.support.errors import InputError
+from isd_core.support.files import parse_json
 from isd_core.support.hdf5_groups import HDF5File, number
 
 LAYOUT = "robomimic's layout (data/demo_*/actions, obs/*)"
@@ -94,9 +94,9 @@ class DemonstrationFile:
         attributes = self._data.attrs
         try:
             if "env_args" in attributes:
-                found = json.loads(attributes["env_args"])
+                found = parse_json(attributes["env_args"])
             else:
-                arguments = json.loads(attributes["env_info"])
+                arguments = parse_json(attributes["env_info"])
                 version, name = str(attributes["repository_version"]), str(attributes["env"])
                 found = {"env_name": name, "env_version": version, "env_kwargs": arguments}
             if isinstance(found, dict) and isinstance(found.get("env_name"), str):
@@ -152,7 +152,7 @@ class DemonstrationFile:
     def start(self, name: str) -> dict[str, Any]:
         """The start of a demonstration, as an engine wrote it; `InputError` where there is none."""
         try:
-            found = json.loads(self._data[name].attrs["start"])
+            found = parse_json(self._data[name].attrs["start"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.path}: data/{name} has no attribute start that can be read ({error}).") from error
         if not isinstance(found, dict):

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from isd_core.support import files
 from isd_core.support.errors import InputError
+from isd_core.support.files import parse_json
 
 FORMAT = 1
 PLAN, INDEX = "plan.json", "cache.json"
@@ -59,7 +60,7 @@ def read_notes(path: Path) -> ShardNotes | None:
         return None
     try:
         with safe_open(path, "pt") as shard:
-            return ShardNotes(**json.loads(shard.metadata()["notes"]))
+            return ShardNotes(**parse_json(shard.metadata()["notes"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}). Delete it and run the cache command again.") from error
 
@@ -72,7 +73,7 @@ def map_shard(path: Path) -> tuple[np.ndarray, np.ndarray]:
             length = int.from_bytes(file.read(8), "little")
             if length > size:
                 raise ValueError("its header is cut off")
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
         entry = header["moments"]
         labels = header["labels"]
         if size != 8 + length + max(entry["data_offsets"][1], labels["data_offsets"][1]):

@@ -7,13 +7,13 @@ together, and so do `./x.jpg` and `./x.json`. `<key>.cls` holds the class as a n
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from isd_core.support.errors import InputError
+from isd_core.support.files import parse_json
 from isd_image.data.entries import SUFFIXES, Entries, Entry, hidden
 
 
@@ -101,7 +101,7 @@ def _cls(data: bytes, where: str) -> int:
 def _json(data: bytes, where: str) -> int | None:
     """The "label" of a JSON object; None where it has none."""
     try:
-        found = json.loads(data)
+        found = parse_json(data)
     except ValueError as error:
         raise InputError(f"{where} is not valid JSON: {error}.") from error
     if not isinstance(found, dict) or "label" not in found:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isd_core.support import files
 from isd_core.support.errors import InputError
+from isd_core.support.files import parse_json
 from isd_image.data import ImageData
 from isd_image.metrics.distances import Gaussian
 from isd_image.metrics.extractors import Extractor, describe
@@ -69,8 +70,9 @@ def load_reference(path: Path, extractor: Extractor) -> Reference:
         with np.load(path, allow_pickle=False) as file:
             mean, covariance = torch.from_numpy(file["mu"]), torch.from_numpy(file["sigma"])
             features = torch.from_numpy(file["features"]) if "features" in file.files else None
-            about = json.loads(str(file["about"])) if "about" in file.files else _published(path)
+            about = parse_json(str(file["about"])) if "about" in file.files else _published(path)
             wanted = {key: about[key] for key in ("source", "extractor", "n", "accuracy")}
+            wanted["extractor"] = {key: wanted["extractor"][key] for key in describe(extractor)}
     except (*DAMAGED, TypeError) as error:
         raise InputError(f"reference={path} cannot be read as statistics (npz with mu and sigma): {error}.") from error
     for key, value in describe(extractor).items():

@@ -6,7 +6,6 @@ identical samples have the same protocol however they arrive; the hash of a file
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from isd_core.support import files
 from isd_core.support.errors import InputError
+from isd_core.support.files import parse_json
 from isd_image.data.decode import BadImageError, check_bad, decode
 from isd_image.data.entries import Entries
 from isd_image.data.raw import open_images
@@ -71,6 +71,16 @@ def open_samples(path: Path, max_bad: float = 0.0) -> Samples:
     return Npz(path) if path.suffix == ".npz" else Folder(path, max_bad)
 
 
+def _said(about: Any) -> dict[str, Any]:
+    """What a writer says of its samples; `ValueError` unless it has the form that `isd_image.sample` gives it."""
+    if not isinstance(about, dict) or not isinstance(about.get("samples", {}), dict):
+        raise ValueError("about describes no samples")
+    cycle = about.get("cycle") or []
+    if not isinstance(cycle, list) or not all(isinstance(label, int) for label in cycle):
+        raise ValueError("about has a cycle that is no list of classes")
+    return about
+
+
 class Npz(Samples):
     """arr_0: [N, H, W, C] bytes; arr_1: [N] classes, which may be missing."""
 
@@ -79,7 +89,8 @@ class Npz(Samples):
         try:
             with np.load(path, allow_pickle=False) as file:
                 self._labels = file["arr_1"] if "arr_1" in file.files else None
-                self.about = json.loads(str(file["about"])) if "about" in file.files else {}
+                self.about = parse_json(str(file["about"])) if "about" in file.files else {}
+            self.about = _said(self.about)
             self._rows = Rows.open(path, "arr_0")
         except DAMAGED as error:
             raise InputError(f"samples={path} is no npz of samples (arr_0: [N, H, W, C] bytes): {error}.") from error
@@ -117,7 +128,10 @@ class Folder(Samples):
         self.path, self.bad, self._max_bad = path, [], max_bad
         self._raw: Entries = open_images(str(path))
         self._raw.tell_skipped()
-        self.about = files.read_json(path / ABOUT) if (path / ABOUT).exists() else {}
+        try:
+            self.about = _said(files.read_json(path / ABOUT) if (path / ABOUT).exists() else {})
+        except ValueError as error:
+            raise InputError(f"samples={path}: {ABOUT} is not what isd_image.sample writes: {error}.") from error
         self.count = len(self._raw)
         self.shape = self._first_shape()
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from isd_core.support import files, seeds
 from isd_core.support.errors import InputError
+from isd_core.support.files import parse_json
 from isd_core.support.progress import Progress
 from isd_core.support.registry import build
 from isd_image.data.crop import NAME as CROP
@@ -209,7 +210,7 @@ def _load(path: Path, plan: dict[str, Any]) -> tuple[int, Sums]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: torch.from_numpy(file[key]) for key in file.files if key != "about"}
-            about = json.loads(str(file["about"]))
+            about = parse_json(str(file["about"]))
     except DAMAGED as error:
         raise InputError(f"{path} is damaged ({error}): delete it to start anew.") from error
     for key, value in plan.items():

@@ -25,7 +25,9 @@ if not __package__:  # run as a file: imports start at the repository
 import torch
 
 from isd_core.support.errors import InputError
+from scripts.benchmarks.attacks.commands import commands
 from scripts.benchmarks.attacks.damage import chunks, flips
+from scripts.benchmarks.attacks.demonstrations import demonstrations
 from scripts.benchmarks.attacks.frames import frames
 from scripts.benchmarks.attacks.hostile import hostile
 from scripts.benchmarks.attacks.kills import kills
@@ -36,15 +38,35 @@ from scripts.support.cells import cell_file, finished, run_cells
 
 Part = Callable[[Path, int, int], list[Tally]]
 PARTS: dict[str, Part] = {
-    "hostile": hostile,  # first: its attempts are forks of this process, which has no threads yet
+    # The first three come first: their attempts are forks of this process, which has no threads yet.
+    "hostile": hostile,
+    "demonstrations": demonstrations,
+    "commands": commands,
     "kills": kills,
     "numbers": numbers,
     "flips": flips,
     "chunks": chunks,
     "frames": frames,
 }
-TRIES = {"hostile": 10_000, "kills": 40, "numbers": 1, "flips": 2000, "chunks": 2000, "frames": 20_000}
-QUICK = TRIES | {"hostile": 150, "kills": 5, "flips": 150, "chunks": 150, "frames": 2000}
+TRIES = {
+    "hostile": 10_000,
+    "demonstrations": 10_000,
+    "commands": 200,
+    "kills": 40,
+    "numbers": 1,
+    "flips": 2000,
+    "chunks": 2000,
+    "frames": 20_000,
+}
+QUICK = TRIES | {
+    "hostile": 150,
+    "demonstrations": 60,
+    "commands": 12,
+    "kills": 5,
+    "flips": 150,
+    "chunks": 150,
+    "frames": 2000,
+}
 
 
 @dataclass(frozen=True)

@@ -142,14 +142,14 @@ def policies(out: Path, tries: int, seed: int) -> list[Tally]:
         bundles.count(name, tried(partial(material.load_and_act, place), marker, expected))
         shutil.rmtree(place)
     for name, change in chosen(changes, tries, seed):
-        place = _checkpoint(out, saved.meta, change, state)
+        place = write_hostile(out, saved.meta, change, state)
         checkpoints.count(name, tried(partial(material.load_and_act, place), marker, expected))
     return [bundles, checkpoints, _nested_json(out, saved.path)]
 
 
-def tried(act: Callable[[], Any], marker: Path, expected: Any = None) -> str:
+def tried(act: Callable[[], Any], marker: Path, expected: Any = None, seconds: float = 10.0) -> str:
     """`apart`, and whether a program has run meanwhile."""
-    happened = apart(act, expected)
+    happened = apart(act, expected, seconds)
     if marker.exists():
         marker.unlink()
         return "a program ran"
@@ -160,7 +160,8 @@ def _in_config(change: Change) -> Change:
     return lambda card: change(card["config"])
 
 
-def _checkpoint(out: Path, meta: Mapping[str, Any], change: Change, state: Mapping[str, Any]) -> Path:
+def write_hostile(out: Path, meta: Mapping[str, Any], change: Change, state: Mapping[str, Any]) -> Path:
+    """The checkpoint of that description and those weights, with a change to its config."""
     hostile = copy.deepcopy(dict(meta))
     change(hostile["config"])
     shutil.rmtree(out / "hostile", ignore_errors=True)
@@ -183,19 +184,29 @@ def _nested_json(out: Path, source: Path) -> Tally:
     return tally
 
 
-def images(out: Path, tries: int, seed: int) -> Tally:
-    """The same in a checkpoint of images."""
-    marker = out / "touched"
+def image_checkpoint(out: Path, seed: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The description and the weights of a small model of digits."""
     words = ["data=digits", "network=dit_digits", f"run_dir={out / 'image'}", f"seed={seed}"]
     config = resolved(compose_config("image_train", words))
     model = ImageModel(build_network(config), ChannelNormaliser(torch.zeros(1), torch.ones(1)))
-    state, meta = model.state_dict(), {"kind": IMAGE, "seed": seed, "config": config, **checkpoint.provenance()}
-    load_generator(_checkpoint(out, meta, lambda config: None, state), "ema", "cpu")  # as it is it can be read
+    return {"kind": IMAGE, "seed": seed, "config": config, **checkpoint.provenance()}, model.state_dict()
+
+
+def image_changes(marker: Path) -> Iterator[tuple[str, Change]]:
+    """Every hostile change of a config of images, with its name."""
+    for slot in ("path", "sampler", "network", "parametrisation", "codec", "guidance"):
+        for name, value in programs(marker).items():
+            yield f"{slot} is {name}", put(slot, value=value)
+
+
+def images(out: Path, tries: int, seed: int) -> Tally:
+    """The same in a checkpoint of images."""
+    marker = out / "touched"
+    meta, state = image_checkpoint(out, seed)
+    load_generator(write_hostile(out, meta, lambda config: None, state), "ema", "cpu")  # as it is it can be read
     tally = Tally("hostile checkpoints of images")
-    slots = ("path", "sampler", "network", "parametrisation", "codec")
-    changes = ((f"{slot} is {name}", put(slot, value=v)) for name, v in programs(marker).items() for slot in slots)
-    for name, change in chosen(changes, tries, seed):
-        place = _checkpoint(out, meta, change, state)
+    for name, change in chosen(image_changes(marker), tries, seed):
+        place = write_hostile(out, meta, change, state)
         tally.count(name, tried(partial(load_generator, place, "ema", "cpu"), marker))
     return tally
 

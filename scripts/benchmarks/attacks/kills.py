@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isd_core.support import overrides
 from isd_core.support.errors import InputError
 from isd_core.support.processes import end_with_parent
 from isd_core.training import checkpoint
@@ -28,7 +29,8 @@ PRELOADED = ["__main__", "h5py", "torch._dynamo", "isd_policy.training", "isd_po
 
 def command(data: Path, run_dir: Path, seed: int) -> list[str]:
     """The training, as a user would type it."""
-    words = [f"data={data}", f"run_dir={run_dir}", f"seed={seed}", "network=unet1d_small", *material.SMALL]
+    words = [f"data={data}", f"run_dir={run_dir}", f"seed={seed}", "network=unet1d_small"]
+    words += overrides.words(material.SMALL)
     words += [f"trainer.steps={STEPS}", f"trainer.checkpoint_every={EVERY}", "trainer.log_every=5"]
     return [*words, "trainer.batch_size=16", "trainer.warmup=5", "trainer.diagnose_every=0", "trainer.device=cpu"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import numpy as np
 import torch
 
 import isd_policy
-from isd_core.support.cli import compose_config, resolved
+from isd_core.presets import config_from
 from isd_core.training import checkpoint
+from isd_envs.engines.gym.spec import GymSpec
+from isd_envs.engines.gym.success import SuccessRule
 from isd_envs.spec import EnvSpec
+from isd_envs.task_configs import settings_of_data
 from isd_policy.backend import PolicyBackend
 from isd_policy.build import KIND, actions_of, build_policy, fit_normaliser
 from isd_policy.deploy.bundle import card, folder
@@ -25,7 +28,9 @@ from isd_policy.training import schema_of
 
 OBSERVATIONS = {"object": 10, "robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2}
 ACTION, SIDE = 7, 8
-SMALL = ("network.widths=[8,16]", "network.embedding=8", "network.frequency_dim=8", "network.hidden=8")
+SMALL = {"network.widths": [8, 16], "network.embedding": 8, "network.frequency_dim": 8, "network.hidden": 8}
+PENDULUM = GymSpec("Pendulum-v1", success=SuccessRule(reward=-1.0), max_steps=8)
+"""An environment that needs no simulator."""
 
 
 def write_demonstrations(path: Path, seed: int, pictures: bool = False, steps: int = 40) -> Path:
@@ -46,12 +51,28 @@ def write_demonstrations(path: Path, seed: int, pictures: bool = False, steps: i
     return path
 
 
-def write_checkpoint(run_dir: Path, seed: int) -> Path:
-    """A run with one checkpoint of a small policy with random weights; returns the checkpoint's folder."""
-    data = write_demonstrations(run_dir.with_name(f"{run_dir.name}.hdf5"), seed)
+def write_swings(path: Path, seed: int, steps: int = 40) -> Path:
+    """A file of `PENDULUM` with random numbers."""
+    rng = np.random.default_rng(seed)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps(PENDULUM.env_args)
+        for number in range(3):
+            data[f"demo_{number}/actions"] = rng.uniform(-2, 2, (steps, 1))
+            data[f"demo_{number}/obs/state"] = rng.normal(size=(steps, 3))
+    return path
+
+
+def write_checkpoint(run_dir: Path, seed: int, write: Callable[[Path, int], Path] = write_demonstrations) -> Path:
+    """A run with one checkpoint of a small policy with random weights; returns the checkpoint's folder.
+
+    write: makes the demonstrations.
+    """
+    data = write(run_dir.with_name(f"{run_dir.name}.hdf5"), seed)
     demonstrations = isd_policy.read(data)
-    words = [f"data={data}", "network=unet1d_small", *SMALL, f"seed={seed}", f"run_dir={run_dir}"]
-    config = resolved(compose_config("policy_train", words))
+    settings: dict[str, Any] = settings_of_data(demonstrations.env_args) | {"data": str(data), "seed": seed}
+    settings |= {"network": "unet1d_small", "run_dir": str(run_dir)}
+    config = config_from("policy_train", settings | SMALL)
     normaliser = fit_normaliser(demonstrations, actions_of(config))
     config["schema"] = schema_of(demonstrations, normaliser)
     policy = build_policy(config, normaliser)
@@ -89,7 +110,9 @@ def observation(seed: int) -> dict[str, np.ndarray]:
 def act(policy: PolicyBackend, seed: int = 0) -> np.ndarray:
     """The first actions of a policy from an observation of that seed."""
     policy.reset(seed)
-    return policy.act(observation(seed))
+    return policy.act(
+        observation(seed) if OBSERVATIONS.keys() <= policy.schema.shapes.keys() else policy.schema.zeros()
+    )
 
 
 def load_and_act(path: Path) -> np.ndarray:
