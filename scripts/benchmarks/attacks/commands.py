@@ -27,12 +27,12 @@ from isd_envs.rollouts.results import actions_path
 from isd_image import evaluate as image_evaluate
 from isd_image import sample as image_sample
 from isd_policy import run as policy_run
+from isd_policy.commands import evaluate as policy_evaluate
 from isd_policy.deploy.bundle import __main__ as bundle
 from isd_policy.deploy.client.policy import RemotePolicy
 from isd_policy.deploy.export import __main__ as export
 from isd_policy.deploy.export.folder import PROGRAM
 from isd_policy.deploy.serve import __main__ as serve
-from isd_policy.evaluation import main as policy_evaluate
 from scripts.benchmarks.attacks import material
 from scripts.benchmarks.attacks.hostile import (
     HUGE,

@@ -14,7 +14,6 @@ import numpy as np
 import isd_policy.data
 from isd_policy.data.convert import convert
 from isd_policy.data.description import describe
-from isd_policy.data.inspect import problems
 from scripts.benchmarks.attacks import material
 from scripts.benchmarks.attacks.hostile import HUGE, chosen, programs, tried
 from scripts.benchmarks.attacks.tally import Tally
@@ -141,8 +140,8 @@ def _whole(value: Any, about: dict[str, Any]) -> Any:
 
 
 def read(path: Path) -> Mapping[str, np.ndarray]:
-    """What a training sees, after what `isd_policy.data.inspect` looks at."""
-    problems(describe(path), [])
+    """What a training sees, after the look that `isd_policy.data.inspect` takes at the file."""
+    describe(path)
     found = isd_policy.data.read(path, {"observation_keys": list(material.OBSERVATIONS)})
     return {"actions": found.actions, "state": found.state, "lengths": found.lengths}
 
