@@ -18,7 +18,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.zarr_groups import is_group
 from isd_envs.demonstrations import hdf5
 from isd_envs.demonstrations.hdf5 import DemonstrationFile
-from isd_envs.demonstrations.object_layouts import BLOCK, HAND, in_hand, translation_of
+from isd_envs.demonstrations.object_layouts import HAND, remembering, translation_of
 from isd_envs.demonstrations.recordings import RecordedEpisode, Recording, read_episode, start_of
 from isd_envs.engines.engine import RobotEngine, show
 from isd_envs.env_args import spec_of_data
@@ -30,8 +30,6 @@ NEAR = 1e-3
 """Differences up to this (m, rad, ...) are rounding, in data of float32 as well."""
 MOTION = 0.5
 """And up to this part of what the entry changes from one step to the next: recorded live, places are a substep old."""
-OBJECTS = {"can": 1, "square": 1, "tool_hang": 3}
-"""Objects whose pose in the hand's frame joins two observations."""
 CLEARLY = 0.8
 """A picture counts as turned or recoloured when that brings it nearer to the simulator's by this factor."""
 
@@ -101,9 +99,7 @@ def _compared(
         rows = {key: _rows(file, episode.name, key, len(episode.actions)) for key in keys}
         for step in _steps(episode):
             earlier = engine.reset_to(start_of(recording, episode, engine, step - 1))
-            now = _remembering(
-                recording.spec.task, earlier, engine.reset_to(start_of(recording, episode, engine, step))
-            )
+            now = remembering(recording.spec.task, earlier, engine.reset_to(start_of(recording, episode, engine, step)))
             for key in keys:
                 recorded[key].append(rows[key][step])
             for key in offered:
@@ -141,21 +137,6 @@ def _rows(file: DemonstrationFile, name: str, key: str, length: int) -> np.ndarr
         raise InputError(f"{file.path}: data/{name} has no obs/{key} of {length} steps, as others have.")
     values = node[()]
     return values if values.ndim > 1 else values[:, None]
-
-
-def _remembering(task: str, earlier: Mapping[str, np.ndarray], now: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """An observation of a restored state as one in the middle of an episode.
-
-    After a reset robosuite has seen no object, and says zeros for its pose in the hand's frame.
-    """
-    if task not in OBJECTS:
-        return now
-    own = now["object"].copy()
-    place, quaternion = (now[key][None] for key in HAND)
-    for index in range(OBJECTS[task]):
-        pose = earlier["object"][None, BLOCK * index + 7 : BLOCK * (index + 1)]
-        own[BLOCK * index : BLOCK * index + 7] = in_hand(pose, place, quaternion)[0]
-    return {**now, "object": own}
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ BLOCK = 14
 NEAR = 0.01
 """How far (m, median over steps) a difference may be from what the places give. Recorded live, places are a substep
 old; the other layout is off by the objects' distances."""
+OBJECTS = {"can": 1, "square": 1, "tool_hang": 3}
+"""Objects whose pose in the hand's frame joins two observations."""
 
 Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -60,6 +62,21 @@ class _Layout:
     size: int
     differences: tuple[Predict, Predict]
     translation: Translation
+
+
+def remembering(task: str, earlier: Mapping[str, np.ndarray], now: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """An observation of a restored state as one in the middle of an episode.
+
+    After a reset robosuite has seen no object, and says zeros for its pose in the hand's frame.
+    """
+    if task not in OBJECTS:
+        return now
+    own = now["object"].copy()
+    place, quaternion = (now[key][None] for key in HAND)
+    for index in range(OBJECTS[task]):
+        pose = earlier["object"][None, BLOCK * index + 7 : BLOCK * (index + 1)]
+        own[BLOCK * index : BLOCK * index + 7] = in_hand(pose, place, quaternion)[0]
+    return {**now, "object": own}
 
 
 def rotated(quaternion: np.ndarray, vector: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_envs.demonstrations.experts import expert_for
+from isd_envs.demonstrations.object_layouts import remembering
 from isd_envs.engines.engine import Chunk, Engine, Observation, RobotEngine, State, joined, pictures, show
 from isd_envs.engines.factory import make_engine
 from isd_envs.spec import EnvSpec, Spec
@@ -125,6 +126,22 @@ class EnvSlot:
             show(engine, state)
             frames.append(pictures(engine, self.spec))
         return {key: np.stack([frame[key] for frame in frames]) for key in self.spec.picture_cameras}
+
+    def observe(self, start: State, states: np.ndarray) -> Observation:
+        """What is observed in recorded states [T, 1 + nq + nv] of an episode: key -> [T, ...], pictures among them.
+
+        start: of the episode, with the model's parameters. The first step is observed as after a reset, the others as
+        in the middle of an episode.
+        """
+        engine, nq = self._robot(), self._robot().model.nq
+        rows: list[Observation] = []
+        earlier: Observation | None = None
+        for state in states:
+            now = engine.reset_to({**start, "qpos": state[1 : 1 + nq].tolist(), "qvel": state[1 + nq :].tolist()})
+            numbers = now if earlier is None else remembering(self._robot_spec().task, earlier, now)
+            rows.append(numbers | pictures(engine, self.spec))
+            earlier = now
+        return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
     def _robot_spec(self) -> EnvSpec:
         if not isinstance(self.spec, EnvSpec):
