@@ -147,6 +147,9 @@ class Averaged(OtherNetwork):
             raise RuntimeError("an averaged velocity has no network yet: the trainer gives it one, or `hold`")
         return self.held[0]
 
+    def frozen(self) -> list[nn.Module]:
+        return [net for net in self.held if isinstance(net, nn.Module)]
+
 
 @register("velocity", "teacher")
 def teacher(checkpoint: str, path: Path) -> Teacher:
