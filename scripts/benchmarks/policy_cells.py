@@ -101,7 +101,7 @@ class LatencyCell:
 def record(cell: DemosCell, out: Path) -> dict[str, Any]:
     """Makes the demonstrations `<out>/<name>.hdf5`."""
     words = [*cell.words, f"out={out / cell.name}.hdf5"]
-    _command(demos.main, words, out / "logs" / f"{cell.name}.log")
+    run_command(demos.main, words, out / "logs" / f"{cell.name}.log")
     return {"words": words}
 
 
@@ -113,7 +113,7 @@ def measure(cell: PolicyCell, out: Path) -> dict[str, Any]:
     """
     run_dir, log = out / "runs" / cell.name, out / "logs" / f"{cell.name}.log"
     words = [*cell.words, f"data={cell.data}", f"seed={cell.seed}", f"run_dir={run_dir}"]
-    _command(commands.train, [*words, f"trainer.keep_checkpoints={cell.last}"], log)
+    run_command(commands.train, [*words, f"trainer.keep_checkpoints={cell.last}"], log)
     trained = checkpoint.load(run_dir)
     if trained.step < trained.config["trainer"]["steps"]:  # SIGTERM ends a training early, saved and with exit code 0
         raise KeyboardInterrupt
@@ -166,7 +166,7 @@ def _evaluate(
     ]
     words += [f"device={cell.device}", f"rows={cell.rows}", f"live={cell.rows}"]
     if not out.exists():
-        _command(commands.evaluate, [*words, f"out={out}"], log)
+        run_command(commands.evaluate, [*words, f"out={out}"], log)
     content: dict[str, Any] = read_json(out)
     return content
 
@@ -201,7 +201,7 @@ def latency(run_dir: Path, sampling: Sampling, device: str = "cpu") -> float:
     return found["p50"]
 
 
-def _command(command: cli.Command, words: Sequence[str], log: Path) -> None:
+def run_command(command: cli.Command, words: Sequence[str], log: Path) -> None:
     """Runs a command of the package with its output in a log. Raises `RuntimeError` with its last lines if it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):

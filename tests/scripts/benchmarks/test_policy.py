@@ -214,7 +214,7 @@ def test_a_training_that_was_stopped_is_not_evaluated(tmp_path: Path, monkeypatc
     """SIGTERM ends a training with exit code 0; the cell must not take its last checkpoint for the whole."""
     cell = policy_plan.read(plan_file(tmp_path), tmp_path).cells[0]
     stopped = SimpleNamespace(step=1, config={"trainer": {"steps": 2}})
-    monkeypatch.setattr(policy_cells, "_command", lambda *_: None)
+    monkeypatch.setattr(policy_cells, "run_command", lambda *_: None)
     monkeypatch.setattr(policy_cells.checkpoint, "load", lambda _: stopped)
     with pytest.raises(KeyboardInterrupt):
         policy_cells.measure(cell, tmp_path)
