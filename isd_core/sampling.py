@@ -105,6 +105,20 @@ class FlowMapSampler(Sampler):
         return sample(net, FlowMap(self.path), self.path.prior(z), self.path.times(self.check_nfe(nfe)), cond)
 
 
+@register("sampler", "one_step")
+@dataclass(frozen=True)
+class OneStepSampler(FlowMapSampler):
+    """The one jump from noise to the path's end, for networks that know no other."""
+
+    @property
+    def max_nfe(self) -> int:
+        return 1
+
+    @property
+    def usual_nfe(self) -> tuple[int, ...]:
+        return (1,)
+
+
 @register("sampler", "diagonal")
 @dataclass(frozen=True)
 class DiagonalSampler(Sampler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -105,6 +106,15 @@ def train_from(config: dict[str, Any]) -> Trainer:
     return training.train(config, model, data, KIND, on_checkpoint=grids)
 
 
+def _possible(nfe: Sequence[int], sampler: Sampler) -> tuple[int, ...]:
+    """The numbers of evaluations that the sampler can make, with a line about the others; `InputError` for none."""
+    most = sampler.max_nfe
+    possible = [n for n in nfe if most is None or n <= most]
+    if possible and len(possible) < len(nfe):
+        print(f"grids.nfe={list(nfe)}: the sampler makes at most {most}; the grids show {possible}.", file=sys.stderr)
+    return tuple(check_counts(possible or nfe, sampler.check_nfe))
+
+
 class Grids:
     """After each checkpoint: run_dir/samples/step_*.png, the same noise and classes every time, by the EMA weights.
 
@@ -115,7 +125,7 @@ class Grids:
         fields = config["grids"]
         self.codec: Codec = build("codec", config["codec"])
         self.run_dir, self.columns, self.scale = Path(config["run_dir"]), fields["columns"], fields["scale"]
-        self.nfe, self.count = tuple(check_counts(fields["nfe"], sampler.check_nfe)), fields["count"]
+        self.nfe, self.count = _possible(fields["nfe"], sampler), fields["count"]
         self.seed, self.classes = config["seed"], config["data"]["classes"]
         self.plan(0)
 

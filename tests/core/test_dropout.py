@@ -15,7 +15,7 @@ from isd_core.support.errors import InputError
 from scripts.support.heads import taught, teachers_place
 
 NAMES = sorted(path.stem for path in (cli.CONFIGS / "objective").glob("*.yaml"))
-FLOW_MAPS = [name for name in NAMES if name not in ("flow_matching", "regression", "mip", "ddpm")]
+FLOW_MAPS = [name for name in NAMES if name not in ("flow_matching", "drifting", "regression", "mip", "ddpm")]
 
 
 class Net(nn.Module):

@@ -30,6 +30,7 @@ PASSES = {
     "ect": (1, 1),
     "scm": (1, 2),
     "flow_matching": (1, 0),
+    "drifting": (4, 0),  # four samples of each row
     "regression": (1, 0),
     "mip": (2, 0),
     "ddpm": (1, 0),

@@ -7,7 +7,7 @@ import isd_policy
 from isd_core.support.cli import CONFIGS
 from isd_policy import commands
 
-NFE = {"regression": 1, "mip": 2, "ddpm": 10}
+NFE = {"regression": 1, "drifting": 1, "mip": 2, "ddpm": 10}
 DISTILLED = {"distill": "objective.target.checkpoint", "distill_lagrangian": "objective.velocity.checkpoint"}
 NAMES = sorted(path.stem for path in (CONFIGS / "objective").glob("*.yaml"))
 
