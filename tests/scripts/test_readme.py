@@ -37,7 +37,8 @@ def check_module(module, words):
     """A module of ours is a hydra command; it answers --help, and its config takes the words."""
     if module == "pytest":
         return
-    command = import_module(home_of(module)).main
+    home, name = home_of(module)
+    command = getattr(import_module(home), name)
     assert isinstance(command, cli.Command), f"{module} is no command"
     assert command.run("--help", *words) == 0
     assert replace(command, function=lambda config: 0).run(*words) == 0
@@ -45,11 +46,11 @@ def check_module(module, words):
 
 @cache
 def home_of(module):
-    """The module that defines the `main` of `python -m module`."""
+    """(module, name) of the command that `python -m module` runs."""
     package = find_spec(module).submodule_search_locations
     run = f"{module}.__main__" if package else module
-    found = re.search(r"^from (\S+) import .*\bmain\b", Path(find_spec(run).origin).read_text(), re.MULTILINE)
-    return found[1] if found else run
+    found = re.search(r"^ *from (\S+) import (\w+) as command$", Path(find_spec(run).origin).read_text(), re.MULTILINE)
+    return (found[1], found[2]) if found else (run, "main")
 
 
 def check_script(script, flags):
@@ -136,7 +137,7 @@ def extras_of(module, words):
     installed = distributions(PROJECT["dependencies"])
     installed = installed.union(*(distributions(PROJECT["optional-dependencies"][extra]) for extra in EXTRAS["demo"]))
     found = {CHOSEN[word] for word in words if word in CHOSEN}
-    for package in imported(Path(find_spec(home_of(module)).origin), top_level=False) - sys.stdlib_module_names:
+    for package in imported(Path(find_spec(home_of(module)[0]).origin), top_level=False) - sys.stdlib_module_names:
         names = {canonicalize_name(name) for name in DISTRIBUTIONS[package]}
         found |= {
             extra

@@ -1,0 +1,1 @@
+"""The documentation's site: its generated reference, its pictures, its build."""
