@@ -37,6 +37,20 @@ def checked(
     }
 
 
+def checked_labels(
+    labels: Mapping[str, Sequence[str]], observations: Mapping[str, np.ndarray], actions: np.ndarray
+) -> dict[str, tuple[str, ...]]:
+    """The names of numbers; `InputError` where there are none of them, or another number."""
+    sizes = {key: rows.shape[1] for key, rows in observations.items() if rows.ndim == 2} | {"actions": actions.shape[1]}
+    for key, names in labels.items():
+        if len(names) != sizes.get(key):
+            raise InputError(
+                f"labels[{key!r}] has {len(names)} names; expected those of the numbers of "
+                f"{', '.join(f'{key} ({size})' for key, size in sizes.items())}."
+            )
+    return {key: tuple(map(str, names)) for key, names in labels.items()}
+
+
 def _observation(key: str, value: Any, steps: int) -> np.ndarray:
     array = np.asarray(value)
     if array.ndim == 4:

@@ -71,6 +71,7 @@ def _attributes(described: Description) -> dict[str, Any]:
         "masks": {key: list(names) for key, names in described.masks.items()},
         "env_args": described.env_args,
         "rate": described.rate,
+        "labels": {key: list(names) for key, names in described.labels.items()},
         "source": described.path.name,
     }
 

@@ -56,15 +56,18 @@ class Demonstrations:
         rate: float | None = None,
         names: Sequence[str] | None = None,
         source: str = "arrays",
+        labels: Mapping[str, Sequence[str]] | None = None,
     ) -> Demonstrations:
         """Demonstrations of one's own, without a file and without a simulator.
 
         observations: key -> numbers [N, d] (or [N]), or pictures [N, H, W, C] of bytes; actions: [N, Da] as the robot
-        takes them; episode_ends: the row after each episode's last one, rising to N; rate: control steps a second.
-        Raises `InputError` for shapes that do not fit each other and for numbers that are not finite.
+        takes them; episode_ends: the row after each episode's last one, rising to N; rate: control steps a second;
+        labels: key (or `actions`) -> the names of its numbers. Raises `InputError` for shapes that do not fit each
+        other and for numbers that are not finite.
         """
         fields = arrays.checked(observations, actions, episode_ends, rate, names)
-        return cls(**fields, env_args=None, source=source)
+        named = arrays.checked_labels(labels or {}, fields["observations"], fields["actions"])
+        return cls(**fields, env_args=None, source=source, labels=named)
 
     @property
     def title(self) -> str:

@@ -53,7 +53,8 @@ class Description:
 
     kind: what wrote the file; observations: key -> shape of a step; actions: key -> size; masks: filter key ->
     names; env_args: None where the file has none that can be read; external: whether it was allowed to take data from
-    other files; rate: control steps a second, where the file says it; states: whether it holds a simulator's states.
+    other files; rate: control steps a second, where the file says it; states: whether it holds a simulator's states;
+    labels: key (or `actions`) -> the names of its numbers, where the file says them.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Description:
     external: bool = False
     rate: float | None = None
     states: bool = False
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @role("reader", "readers")
@@ -95,6 +97,7 @@ class Reader(ABC):
             env_args=found.env_args,
             external=external,
             rate=found.rate,
+            labels=found.labels,
         )
 
     def recognises(self, path: Path, external: bool = False) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,6 +42,7 @@ class Store:
     env_args: dict[str, Any] | None
     external: bool
     rate: float | None = None
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path, external: bool = False) -> Store:
@@ -74,8 +75,8 @@ class Store:
                     "episodes of at least one step. The store is incomplete; convert it again."
                 )
         names = tuple(described["names"])
-        masks, rate = described["masks"], described.get("rate")
-        return cls(path, arrays, ends, names, masks, described["env_args"], external, rate)
+        about = described["masks"], described["env_args"], external, described.get("rate"), described.get("labels", {})
+        return cls(path, arrays, ends, names, *about)
 
 
 def _check_chunks(path: Path, described: Mapping[str, Any], arrays: Sequence[Any]) -> None:
@@ -120,6 +121,7 @@ class ZarrStore(Reader):
             env_args=store.env_args,
             source=str(path),
             rate=store.rate,
+            labels={key: tuple(store.labels[key]) for key in (*keys, ACTIONS) if key in store.labels},
         )
 
     def describe(self, path: Path, external: bool = False) -> Description:
@@ -136,6 +138,7 @@ class ZarrStore(Reader):
             env_args=store.env_args,
             external=external,
             rate=store.rate,
+            labels={key: tuple(names) for key, names in store.labels.items()},
         )
 
     def recognises(self, path: Path, external: bool = False) -> bool:

@@ -10,6 +10,7 @@ from isd_core.support import lazy
 if TYPE_CHECKING:
     from isd_policy.deploy.loop.guards import Box as Box
     from isd_policy.deploy.loop.guards import Guards as Guards
+    from isd_policy.deploy.loop.lerobot_robot import LeRobotRobot as LeRobotRobot
     from isd_policy.deploy.loop.robot import FakeRobot as FakeRobot
     from isd_policy.deploy.loop.robot import Robot as Robot
     from isd_policy.deploy.loop.robot import Stamped as Stamped

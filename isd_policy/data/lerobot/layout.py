@@ -17,7 +17,9 @@ from isd_core.support.errors import InputError
 
 INFO = "meta/info.json"
 ORIGIN = "meta/isd.json"
-"""What this package adds to the sets that it writes: the environment. LeRobot passes over it."""
+"""What this package adds to the sets that it writes: the environment, and of what keys `observation.state` was joined.
+LeRobot passes over it.
+"""
 VERSIONS = ("v3.0", "v2.1")
 FIELD = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
 """A field of a path's template, `{chunk_index:03d}`."""
@@ -37,7 +39,9 @@ class Episode:
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set. features: as `meta/info.json` has them, by LeRobot's names."""
+    """A data set. features: as `meta/info.json` has them, by LeRobot's names. parts: key -> how many numbers of
+    `observation.state` it is, where this package joined them.
+    """
 
     root: Path
     version: str
@@ -46,6 +50,7 @@ class Layout:
     splits: Mapping[str, str]
     episodes: tuple[Episode, ...]
     env_args: dict[str, Any] | None
+    parts: Mapping[str, int]
 
     @classmethod
     def open(cls, root: Path, external: bool = False) -> Layout:
@@ -88,6 +93,7 @@ class Layout:
             splits if isinstance(splits, dict) else {},
             episodes,
             origin.get("env_args"),
+            _parts(root, origin, features),
         )
 
     @property
@@ -141,6 +147,20 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path} holds no fields by name.")
     return found
+
+
+def _parts(root: Path, origin: Mapping[str, Any], features: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    parts = origin.get("state") or {}
+    try:
+        sizes = {str(key): int(size) for key, size in parts.items()}
+        if not sizes or [sum(sizes.values())] == list(features["observation.state"]["shape"]):
+            return sizes
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass
+    raise InputError(
+        f"{root / ORIGIN} says that observation.state is {parts}, which does not fit its shape in {INFO}. Copy the set "
+        "again, or remove the file: then it is read as `state`."
+    )
 
 
 def _filled(template: Any, **values: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from isd_policy.data.lerobot.layout import CAMERAS, Episode, Layout
 from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions, chosen_keys
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 
-ACTION = "action"
+ACTION, STATE = "action", "observation.state"
 PREFIXES = ("observation.images.", "observation.")
 TIMES = ("timestamp", "frame_index", "episode_index")
 LATE = 0.5
@@ -46,7 +47,7 @@ class LeRobot(Reader):
         offered = observed(found)
         keys = chosen_keys(found.root, options, offered)
         episodes = _chosen(found, options.filter_key)
-        numbers = [offered[key] for key in keys if found.features[offered[key]]["dtype"] not in CAMERAS]
+        numbers = {offered[key]: None for key in keys if found.features[offered[key]]["dtype"] not in CAMERAS}
         images = [offered[key] for key in keys if found.features[offered[key]]["dtype"] == "image"]
         columns = _columns(found, episodes, [*numbers, ACTION], images)
         lengths = np.array([episode.length for episode in episodes])
@@ -56,7 +57,7 @@ class LeRobot(Reader):
             if feature in images:
                 rows[key] = _pictures_of_images(found, columns[feature], feature, options.pictures)
             elif feature in numbers:
-                rows[key] = columns[feature]
+                rows[key] = columns[feature][:, _part(found, key)]
             else:
                 rows[key] = _pictures_of_videos(found, episodes, feature, options.pictures)
         return Demonstrations(
@@ -67,7 +68,7 @@ class LeRobot(Reader):
             env_args=found.env_args,
             source=str(found.root),
             rate=found.fps,
-            labels=_labels(found, {**{key: offered[key] for key in keys}, ACTIONS: ACTION}),
+            labels={key: names for key, names in _labels(found, offered).items() if key in (*keys, ACTIONS)},
         )
 
     def describe(self, path: Path, external: bool = False) -> Description:
@@ -78,12 +79,16 @@ class LeRobot(Reader):
             kind=f"{self.kind} {found.version}",
             lengths=np.array([episode.length for episode in found.episodes]),
             names=tuple(names.values()),
-            observations={key: _shape(found, feature) for key, feature in observed(found).items()},
+            observations={
+                key: (found.parts[key],) if key in found.parts else _shape(found, feature)
+                for key, feature in observed(found).items()
+            },
             actions={ACTIONS: _shape(found, ACTION)[0]},
             masks={key: tuple(names[i] for i in chosen) for key, chosen in found.masks.items()},
             env_args=found.env_args,
             external=external,
             rate=found.fps,
+            labels=_labels(found, observed(found)),
         )
 
     def recognises(self, path: Path, external: bool = False) -> bool:
@@ -96,7 +101,8 @@ def _root(path: Path) -> Path:
 
 
 def observed(found: Layout) -> dict[str, str]:
-    """The policy's key -> the feature, for every observation that can be learned from.
+    """The policy's key -> the feature, for every observation that can be learned from. A state that this package joined
+    is there by its parts.
 
     Raises `InputError` where there are no actions, or two features come by one key.
     """
@@ -107,11 +113,20 @@ def observed(found: Layout) -> dict[str, str]:
         prefix = next((prefix for prefix in PREFIXES if feature.startswith(prefix)), None)
         if prefix is None or not _learnable(found.features[feature]):
             continue
-        key = feature.removeprefix(prefix).replace(".", "_")
-        if key in keys:
-            raise InputError(f"{found.root}: {keys[key]} and {feature} would both be `{key}`. Rename one of them.")
-        keys[key] = feature
+        own = [feature.removeprefix(prefix).replace(".", "_")]
+        for key in found.parts if feature == STATE and found.parts else own:
+            if key in keys:
+                raise InputError(f"{found.root}: {keys[key]} and {feature} would both be `{key}`. Rename one of them.")
+            keys[key] = feature
     return keys
+
+
+def _part(found: Layout, key: str) -> slice:
+    """The numbers of its feature that a key is."""
+    if key not in found.parts:
+        return slice(None)
+    begin = sum(size for _, size in itertools.takewhile(lambda part: part[0] != key, found.parts.items()))
+    return slice(begin, begin + found.parts[key])
 
 
 def _learnable(entry: Mapping[str, Any]) -> bool:
@@ -151,7 +166,7 @@ def _chosen(found: Layout, filter_key: str | None) -> list[Episode]:
 
 
 def _columns(
-    found: Layout, episodes: Sequence[Episode], numbers: Sequence[str], images: Sequence[str]
+    found: Layout, episodes: Sequence[Episode], numbers: Iterable[str], images: Sequence[str]
 ) -> dict[str, Any]:
     """Features -> their rows in the episodes: numbers [N, d] float32, and pictures as the files' bytes, [N]."""
     parts: dict[str, list[Any]] = {feature: [] for feature in (*numbers, *images)}
@@ -208,15 +223,16 @@ def _numbers(episode: Episode, feature: str, column: Any, size: int) -> np.ndarr
     return array
 
 
-def _labels(found: Layout, features: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The names of the numbers of each key, where the set says them: a list, or a list under some title."""
+def _labels(found: Layout, offered: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The names of the numbers of each key and of the actions, where the set says them (a list, titled or not)."""
     labels = {}
-    for key, feature in features.items():
+    for key, feature in {**offered, ACTIONS: ACTION}.items():
         names = found.features[feature].get("names")
         names = next(iter(names.values()), None) if isinstance(names, dict) else names
-        if found.features[feature]["dtype"] not in CAMERAS and isinstance(names, list):
-            labels[key] = tuple(map(str, names))
-    return {key: names for key, names in labels.items() if len(names) == _shape(found, features[key])[0]}
+        numbers = found.features[feature]["dtype"] not in CAMERAS
+        if numbers and isinstance(names, list) and len(names) == _shape(found, feature)[0]:
+            labels[key] = tuple(map(str, names))[_part(found, key)]
+    return labels
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------

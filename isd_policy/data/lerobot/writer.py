@@ -131,7 +131,9 @@ class _Writer:
         merged = {feature: _merged(parts) for feature, parts in totals.items()}
         self._json("meta/stats.json", merged)
         self._json(layout.INFO, self._info())
-        self._json(layout.ORIGIN, {"env_args": self.data.env_args, "source": Path(self.data.source).name})
+        sizes = {key: self.data.schema.shapes[key][0] for key in self.data.schema.numbers}
+        parts = {} if STATE in sizes else sizes
+        self._json(layout.ORIGIN, {"env_args": self.data.env_args, STATE: parts})
 
     # -- files --------------------------------------------------------------------------------------------------------
 

@@ -118,8 +118,14 @@ def test_numbers_without_a_state_are_joined_to_one(demos, tmp_path):
     )
     write(tmp_path / "set", other, task="Push.")
     found = read(tmp_path / "set", {})
-    np.testing.assert_array_equal(found.observations["state"], other.state)
-    assert found.labels["state"] == ("joints_0", "joints_1", "grip")
+    np.testing.assert_array_equal(found.state, other.state)
+    assert found.schema.shapes == {"joints": (2,), "grip": (1,)}
+    assert found.labels["joints"] == ("joints_0", "joints_1") and found.labels["grip"] == ("grip",)
+    np.testing.assert_array_equal(
+        read(tmp_path / "set", {"observation_keys": ["grip"]}).observations["grip"], other.observations["grip"]
+    )
+    (tmp_path / "set/meta/isd.json").unlink()  # as a set of LeRobot's own
+    np.testing.assert_array_equal(read(tmp_path / "set", {}).observations["state"], other.state)
 
 
 def test_the_older_version_is_read(older, demos):
