@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from isd_core.support.fields import Decay, Positive
+from isd_core.support.fields import Decay, Positive, Range
 from isd_core.support.registry import register, role
 from isd_core.training.sharding import local_shard, sharded_like
 
@@ -44,6 +46,37 @@ class PowerDecay(DecayLaw):
 
     def __call__(self, k: int) -> float:
         return min(1 - (1 + k) ** -self.power, self.maximum)
+
+
+@register("average", "power_function")
+@dataclass(frozen=True)
+class PowerFunctionDecay(DecayLaw):
+    """(1 - 1/k)^(gamma + 1): weights at step k of K count as k^gamma (EDM2, arXiv 2312.02696, eq. 123 on).
+
+    length: the standard deviation of that profile as a share of the run, below 12^(-1/2). Two such averages, kept in
+    several checkpoints, give any other length afterwards (`isd_core.training.reconstruct`).
+    """
+
+    length: Annotated[float, Range(above=0.001, below=12**-0.5)] = 0.1
+
+    @property
+    def gamma(self) -> float:
+        """The power whose profile has this length."""
+        return gamma_of(self.length)
+
+    def __call__(self, k: int) -> float:
+        return (1 - 1 / k) ** (self.gamma + 1)
+
+
+@functools.cache
+def gamma_of(length: float) -> float:
+    """gamma such that (gamma + 1) / ((gamma + 2)^2 (gamma + 3)), the variance of k / K by k^gamma, is length^2."""
+    low, high = 0.0, 1e4
+    for _ in range(200):
+        middle = (low + high) / 2
+        wide = (middle + 1) / ((middle + 2) ** 2 * (middle + 3)) > length**2
+        low, high = (middle, high) if wide else (low, middle)
+    return (low + high) / 2
 
 
 class EMA:
