@@ -28,14 +28,15 @@ PATHS = frozenset(
     {
         *("bundle", "certfile", "checkpoint", "codec_source", "data", "first", "images", "keyfile", "out", "reference"),
         *("report", "results", "root", "run_dir", "samples", "second", "source", "statistics", "token_file"),
+        "until_decided",
     }
 )
 """Fields of all commands that hold a file or a folder; a leading `~` is the home folder."""
 
 NAMES = frozenset(
     {
-        *("action_mode", "compat", "filter_key", "held_out", "id", "info", "initial_noise", "licence", "package"),
-        *("robot_type", "sampler", "score", "task"),
+        *("action_mode", "choose", "compat", "filter_key", "held_out", "id", "info", "initial_noise", "licence"),
+        *("package", "robot_type", "sampler", "score", "task"),
     }
 )
 """Fields that hold a word or a name though their default is null or still to give."""

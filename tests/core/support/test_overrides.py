@@ -143,8 +143,16 @@ def test_the_words_of_values_give_the_values():
 
 PLAIN = {
     *("nfe", "batch", "second_nfe", "steps", "classes", "latent_scale", "omega", "t_min", "t_max", "max_steps", "lead"),
-    *("rate_limit", "workspace", "inference_delay_ms", "side", "rate", "reward"),  # numbers, and lists of them
-    *("tangent", "bridge", "reader"),  # with fields of their own
+    *(
+        "rate_limit",
+        "workspace",
+        "inference_delay_ms",
+        "side",
+        "rate",
+        "reward",
+        "candidates",
+    ),  # numbers, and lists of them
+    *("tangent", "bridge", "reader", "teacher"),  # with fields of their own
 }
 
 
