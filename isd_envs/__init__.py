@@ -1,8 +1,8 @@
 """Simulated manipulation tasks: gymnasium environments, scripted experts, demonstrations and vectorised rollouts.
 
 Importing this package registers `isd/Lift-v0`, `isd/Can-v0`, `isd/Square-v0`, `isd/ToolHang-v0`, `isd/Transport-v0`
-and `isd/PushT-v0` with gymnasium, and declares the role `task`, whose members are gymnasium environments. The
-simulators are imported when the first environment is made.
+and `isd/PushT-v0` with gymnasium, and declares the roles `task`, whose members are gymnasium environments, and
+`expert`. The simulators are imported when the first environment is made.
 """
 
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ from gymnasium.envs.registration import registry as _registry
 
 from isd_core.support import lazy
 from isd_envs import gym_env as gym_env  # registers the tasks
+from isd_envs import suites as suites  # registers those of other packages, without importing them
+from isd_envs.demonstrations import experts as experts  # registers the experts
 from isd_envs.engines import llvm as _llvm
 from isd_envs.tasks import TASKS as _TASKS
 

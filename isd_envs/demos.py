@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,30 @@ from isd_core.support.errors import InputError
 from isd_core.support.overrides import command_line
 from isd_core.support.progress import Progress
 from isd_envs.demonstrations import demo_file
-from isd_envs.demonstrations.experts import expert_for
+from isd_envs.demonstrations.experts import check_expert
 from isd_envs.engines.factory import resolve
+from isd_envs.engines.gym.making import import_package
+from isd_envs.engines.gym.spec import GymSpec
 from isd_envs.engines.slot import Demonstration
 from isd_envs.notes import say
 from isd_envs.rollouts.jobs import Job, run_jobs
 from isd_envs.rollouts.statistics import wilson
 from isd_envs.spec import EnvSpec
+from isd_envs.task_configs import spec_of_task
+from isd_envs.tasks import TASKS
 
 WORST_SUCCESS = 0.2
 """The generation gives up when fewer episodes than this succeed (after the first fifty)."""
 
 
 def generate(
-    spec: EnvSpec,
+    spec: EnvSpec | GymSpec,
     episodes: int,
     workers: int,
     seed: int,
     out: Path,
     *,
+    expert: Mapping[str, Any] | None = None,
     noise: float,
     extra_steps: int,
     max_steps: int,
@@ -42,10 +48,17 @@ def generate(
     """Writes the first `episodes` successful episodes of the expert, in the order of their index, to `out`.
 
     Episode i starts from the stream (seed, "demonstration", i), so the file does not depend on the number of workers.
-    Finished episodes survive a kill: the same call continues. Returns counts and seconds. Raises `InputError` when
-    `out` or its unfinished parts come from other settings, and when the expert hardly ever succeeds.
+    Finished episodes survive a kill: the same call continues. expert: the expert's own fields. Returns counts and
+    seconds. Raises `InputError` when `out` or its unfinished parts come from other settings, when the task has no
+    expert or a picture among its observations, and when the expert hardly ever succeeds.
     """
-    expert_for(spec.task)
+    options = dict(expert or {})
+    check_expert(spec.task, options)
+    if spec.picture_shapes:
+        raise InputError(
+            f"{spec.task} observes the pictures {', '.join(spec.picture_shapes)}, which this command does not record: "
+            "name the numbers alone by task.observations={ours: theirs}, or use isd_envs.collect."
+        )
     settings = {
         "environment": {key: value for key, value in spec.to_dict().items() if key != "engine"},
         "episodes": episodes,
@@ -54,6 +67,7 @@ def generate(
         "extra_steps": extra_steps,
         "max_steps": max_steps,
         "valid_fraction": valid_fraction,
+        **({"expert": options} if options else {}),
     }
     if out.exists():
         if demo_file.settings_of(out) == settings:
@@ -64,7 +78,7 @@ def generate(
     done = parts.load()
     spec = resolve(spec)
     try:
-        _collect(spec, parts, done, episodes, (seed, noise, max_steps, extra_steps), workers, runner)
+        _collect(spec, parts, done, episodes, (seed, noise, max_steps, extra_steps, options), workers, runner)
     except KeyboardInterrupt:
         say(f"{len(done)} finished episodes are kept in {parts.folder}; the same command continues.")
         raise
@@ -82,16 +96,16 @@ def generate(
 
 
 def _collect(
-    spec: EnvSpec,
+    spec: EnvSpec | GymSpec,
     parts: demo_file.Parts,
     done: dict[int, Demonstration],
     episodes: int,
-    arguments: tuple[int, float, int, int],
+    arguments: tuple[int, float, int, int, dict[str, Any]],
     workers: int,
     runner: str,
 ) -> None:
     """Runs episodes in the order of their index until the leading ones hold enough successes."""
-    seed, noise, max_steps, extra_steps = arguments
+    seed, *how = arguments
     asked: set[int] = set()
 
     def next_job() -> Job | None:
@@ -100,7 +114,7 @@ def _collect(
         if index - sum(not done[i].success for i in range(index) if i in done) >= episodes:
             return None
         asked.add(index)
-        return index, (seed, index, noise, max_steps, extra_steps)
+        return index, (seed, index, *how)
 
     successes = sum(demonstration.success for demonstration in done.values())
     with Progress(episodes, "demonstrations", "episode", initial=min(successes, episodes)) as progress:
@@ -140,7 +154,7 @@ def main(cfg: DictConfig) -> None:
     for field in ("episodes", "workers"):
         if not isinstance(cfg[field], int) or cfg[field] < 1:
             raise InputError(f"{field} is {cfg[field]!r}; expected a whole number above 0.")
-    spec = EnvSpec.from_dict({"task": cfg.task.name} | _container(cfg.env))
+    spec = _spec(cfg)
     out = Path(str(cfg.out))
     result = generate(
         spec,
@@ -150,9 +164,10 @@ def main(cfg: DictConfig) -> None:
         out,
         noise=cfg.noise,
         extra_steps=cfg.extra_steps,
-        max_steps=cfg.task.max_steps,
+        max_steps=cfg.task.max_steps or spec.definition.max_steps,
         valid_fraction=cfg.valid_fraction,
         runner=cfg.runner,
+        expert=_container(cfg.expert),
     )
     title = spec.definition.title
     if result["existed"]:
@@ -165,6 +180,17 @@ def main(cfg: DictConfig) -> None:
         print(f"Written: {out}.")
     words = {"task": cfg.task.name, "data": str(out), "objective": "isd", "run_dir": "runs/policy"}
     print(f"Next: {command_line('isd_policy.train', **words)}")
+
+
+def _spec(cfg: DictConfig) -> EnvSpec | GymSpec:
+    """The environment of the config: `env` is how a robot of robosuite's is controlled."""
+    if cfg.task.name in TASKS:
+        return EnvSpec.from_dict({"task": cfg.task.name} | _container(cfg.env))
+    if cfg.task.get("package"):
+        import_package(cfg.task.package)
+    spec = spec_of_task(_container(cfg.task))
+    assert isinstance(spec, GymSpec)
+    return spec
 
 
 def _container(config: DictConfig) -> dict[str, Any]:

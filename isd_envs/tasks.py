@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from isd_core.support.errors import InputError
 
@@ -119,6 +121,12 @@ def task_named(name: str) -> Task:
         return TASKS[name]
     except KeyError:
         raise InputError(f"There is no task called {name!r}; known tasks: {', '.join(TASKS)}.") from None
+
+
+def is_graded(environment: Mapping[str, Any]) -> bool:
+    """Whether an environment's episodes have scores between failure and success. environment: a spec's `to_dict`."""
+    task = TASKS.get(environment["task"])
+    return environment.get("score") is not None if task is None else task.graded
 
 
 def task_of_data(env_name: str) -> Task | None:

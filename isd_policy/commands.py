@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
+import isd_envs  # noqa: F401  (its registered tasks are choices of the command line)
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.overrides import command_line

@@ -26,6 +26,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.groups import Groups
 from isd_core.support.lazy import CONFIGS as CONFIGS
 from isd_core.support.overrides import Override, apply, assign, missing_fields
+from isd_core.support.registry import listed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -220,7 +221,7 @@ def _explain(config_name: str, message: str, groups: Groups) -> str:
         known = ", ".join(sorted(_compose(config_name, [], groups)[1])) or "none"
         return f"This command has no group `{found[1]}`; its groups: {known}."
     if found := re.search(r"In '([^']+)': Could not (?:find|load) '([^']+)/([^'/]+)'", message):
-        return f"{found[1]}.yaml asks for {found[2]}={found[3]}; known: {', '.join(groups.choices(found[2]))}."
+        return f"{found[1]}.yaml asks for {found[2]}={found[3]}; known: {listed(groups.choices(found[2]))}."
     return f"The configs do not fit together: {message}"
 
 
@@ -254,7 +255,7 @@ def help_text(function: Main, config_name: str, overrides: Sequence[str] = (), f
         group = target.partition("@")[0]
         mark = "given" if target in given else "default"
         source = groups.source(group, choice)
-        others = ", ".join(groups.choices(group))
+        others = listed(groups.choices(group))
         body.append(f"\n{target}={choice}   # {mark}; choices: {others}\n" + indent(_fields(source), "  "))
     return "\n".join(lines + body).rstrip()
 

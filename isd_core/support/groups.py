@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from isd_core.support.errors import InputError
 from isd_core.support.overrides import Override
-from isd_core.support.registry import ROLES, default_config
+from isd_core.support.registry import ROLES, default_config, listed
 
 HOUSE = ("isd_core", "isd_policy", "isd_image", "isd_envs")
 
@@ -62,12 +62,11 @@ class Groups:
         if override.text not in (choices := self.choices(override.key)):
             near = get_close_matches(override.text or "", choices, n=1)
             guess = f" Did you mean {near[0]}?" if near else ""
-            raise InputError(
-                f"There is no {override.key} called `{override.text}`; known: {', '.join(choices)}.{guess}"
-            )
+            raise InputError(f"There is no {override.key} called `{override.text}`; known: {listed(choices)}.{guess}")
         if self._file(override.key, override.text) is None:
-            # hydra composes files and what its store holds
-            ConfigStore.instance().store(override.text, self._config(override.key, override.text), override.key)
+            # hydra composes files and what its store holds, both by folder and name
+            folder, name = f"{override.key}/{override.text}".rsplit("/", 1)
+            ConfigStore.instance().store(name, self._config(override.key, override.text), folder)
         return f"{override.sign}{override.target}={override.text}"
 
     def source(self, group: str, choice: str) -> str:
@@ -100,5 +99,8 @@ def registered(group: str) -> list[str]:
     role = ROLES.get(group)
     if role is None:
         return []
-    foreign = {name for name, member in role.members.items() if member.build.__module__.split(".")[0] not in HOUSE}
-    return sorted(foreign | role.announced().keys())
+    described = role.describe is not None  # then our own members too have no files
+    chosen = {
+        name for name, member in role.members.items() if described or member.build.__module__.split(".")[0] not in HOUSE
+    }
+    return sorted(chosen | role.announced().keys())

@@ -30,6 +30,7 @@ import functools
 import inspect
 import re
 import typing
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -42,6 +43,8 @@ TYPE = "type"
 """The key of a config that names the member."""
 NAME = re.compile(r"[a-z0-9_]+(/[a-z0-9_-]+)*")
 DEEPEST = 16
+MOST_OF_A_FOLDER = 8
+"""Up to so many names of one folder are listed one by one."""
 T = TypeVar("T", bound=Callable[..., Any])
 
 
@@ -107,7 +110,7 @@ class Role:
         if name not in self.members:
             raise InputError(
                 f"{where or self.name}: there is no {self.name} called `{name}` here; known: "
-                f"{', '.join(self.names())}. One of your own is registered before it is used: by "
+                f"{listed(self.names())}. One of your own is registered before it is used: by "
                 f'@register("{self.name}", "{name}"), or by an installed distribution\'s entry point in the group '
                 f"{self.group}."
             )
@@ -198,6 +201,19 @@ def structured(cls: type, config: Mapping[str, Any], /, *, where: str, **given: 
     return _construct(cls, config, where, given, frozenset(), 0)
 
 
+def listed(names: Collection[str]) -> str:
+    """Names for a message; of many in one folder the first stands for all."""
+    folders = Counter(name.rpartition("/")[0] for name in names)
+    shown: dict[str, str] = {}
+    for name in names:
+        folder = name.rpartition("/")[0]
+        if folder and folders[folder] > MOST_OF_A_FOLDER:
+            shown.setdefault(folder, f"{name} and {folders[folder] - 1} more of {folder}")
+        else:
+            shown[name] = name
+    return ", ".join(shown.values())
+
+
 def name_of(target: Callable[..., Any]) -> str:
     """The registered name of a class, for messages; its own name where it is not registered."""
     names = (m.name for asked in ROLES.values() for m in asked.members.values() if m.build is target)
@@ -230,12 +246,12 @@ def _build(asked: Role, config: Any, where: str, given: Mapping[str, Any], depth
         target = fields.shown(config["_target_"], 60)
         raise InputError(
             f"{where} names the Python object `{target}`. What a config names is looked up among "
-            f"the registered members and never imported: expected {TYPE}: one of {', '.join(asked.names())}. "
+            f"the registered members and never imported: expected {TYPE}: one of {listed(asked.names())}. "
             "Files of version 0.1 are read by version 0.1."
         )
     name = config.get(TYPE)
     if not isinstance(name, str):
-        raise InputError(f"{where}.{TYPE}: expected the name of a {asked.name}, one of {', '.join(asked.names())}.")
+        raise InputError(f"{where}.{TYPE}: expected the name of a {asked.name}, one of {listed(asked.names())}.")
     member = asked.get(name, where)
     values = {key: value for key, value in config.items() if key != TYPE}
     built = _construct(member.build, values, where, given, member.given, depth)

@@ -40,13 +40,23 @@ def close() -> None:
             of_model.popitem()[1].close()
 
 
-def picture(model: mujoco.MjModel, data: mujoco.MjData, width: int, height: int, camera: str) -> np.ndarray:
-    """uint8 [height, width, 3] from a camera of the model. `InputError` names what is missing where it fails."""
+def picture(
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    width: int,
+    height: int,
+    camera: str,
+    shown: mujoco.MjvOption | None = None,
+) -> np.ndarray:
+    """uint8 [height, width, 3] from a camera of the model. `InputError` names what is missing where it fails.
+
+    shown: what is drawn of the model; None for what robosuite means to be seen.
+    """
     names = [model.camera(index).name for index in range(model.ncam)]
     if camera not in names:
         raise InputError(f"There is no camera {camera!r}; this task has {', '.join(names)}.")
     renderer = _renderer(model, width, height)
-    renderer.update_scene(data, camera=camera, scene_option=_visual_only())
+    renderer.update_scene(data, camera=camera, scene_option=shown or _visual_only())
     return np.array(renderer.render())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
-from isd_envs.demonstrations.experts import expert_for
+from isd_envs.demonstrations.experts import make_expert
 from isd_envs.demonstrations.object_layouts import remembering
 from isd_envs.engines.engine import Chunk, Engine, Observation, RobotEngine, State, joined, pictures, show
 from isd_envs.engines.factory import make_engine
@@ -152,13 +153,25 @@ class EnvSlot:
         self._robot_spec()
         return cast(RobotEngine, self.engine)
 
-    def demonstrate(self, seed: int, index: int, noise: float, max_steps: int, extra_steps: int) -> Demonstration:
-        """Lets the scripted expert act in the episode (seed, index); `extra_steps` more after the first success."""
-        engine = self._robot()
+    def demonstrate(
+        self,
+        seed: int,
+        index: int,
+        noise: float,
+        max_steps: int,
+        extra_steps: int,
+        options: Mapping[str, Any] | None = None,
+    ) -> Demonstration:
+        """Lets the scripted expert act in the episode (seed, index); `extra_steps` more after the first success.
+
+        options: the expert's own fields.
+        """
+        engine = self.engine
         observation = engine.reset(seeds.derive(seed, "demonstration", index))
         start = engine.get_start()
-        expert = expert_for(self.spec.task)(noise, seeds.numpy_rng(seed, "demonstration noise", index))
-        observations, states = [observation], [engine.state()]
+        rng = seeds.numpy_rng(seed, "demonstration noise", index)
+        expert = make_expert(self.spec.task, options or {}, noise, rng)
+        observations, states = [observation], [self._state()]
         actions: list[np.ndarray] = []
         intended: list[np.ndarray] = []
         rewards: list[float] = []
@@ -171,10 +184,12 @@ class EnvSlot:
             actions.append(action)
             intended.append(meant)
             observations.append({key: values[0] for key, values in chunk.observations.items()})
-            states.append(engine.state())
+            states.append(self._state())
             first = bool(chunk.success[0]) and not any(rewards)
             rewards.append(float(chunk.success[0]))
             remaining = min(remaining - 1, extra_steps) if first else remaining - 1
+            if chunk.ended:
+                break
         return Demonstration(
             index=index,
             success=any(rewards),
@@ -182,10 +197,14 @@ class EnvSlot:
             states=np.array(states),
             actions=np.array(actions).reshape(len(rewards), -1),
             rewards=np.array(rewards),
-            model_xml=engine.model_xml(),
+            model_xml=self._robot().model_xml() if isinstance(self.spec, EnvSpec) else "",
             start=start,
             intended=np.array(intended).reshape(len(rewards), -1),
         )
+
+    def _state(self) -> np.ndarray:
+        """The simulator's state for the file of demonstrations; empty where the start is all that is needed."""
+        return self._robot().state() if isinstance(self.spec, EnvSpec) else np.zeros(0)
 
     def close(self) -> None:
         """Closes the engine, if one was built."""

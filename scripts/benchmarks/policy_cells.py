@@ -19,7 +19,7 @@ from isd_core.support.files import read_json
 from isd_core.training import checkpoint
 from isd_core.training.resume import CONTENT
 from isd_envs import demos
-from isd_envs.tasks import task_named
+from isd_envs.tasks import is_graded
 from isd_policy import commands
 from isd_policy.batched import ROWS
 from isd_policy.latency import percentiles
@@ -175,7 +175,7 @@ def _outcomes(content: dict[str, Any], sampling: Sampling) -> dict[str, Any]:
     """Success of each start as a text of 0 and 1; scores where they say more."""
     episodes = content["results"][str(sampling.nfe)]["episodes"]
     success = "".join("01"[bool(episode["success"])] for episode in episodes)
-    if not task_named(content["protocol"]["environment"]["task"]).graded:
+    if not is_graded(content["protocol"]["environment"]):
         return {"success": success}
     return {"success": success, "score": [round(float(episode["score"]), 4) for episode in episodes]}
 

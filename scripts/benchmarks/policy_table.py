@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isd_envs.rollouts.statistics import mcnemar, mean_and_error, wilson
-from isd_envs.tasks import task_named
+from isd_envs.tasks import is_graded
 from scripts.support import tables
 from scripts.support.heads import objectives
 
@@ -50,7 +50,7 @@ class Row:
 
 def kind_of(result: Mapping[str, Any]) -> str:
     """What a training's outcomes are told by: `score` for a graded task, else `success`."""
-    return "score" if task_named(result["protocol"]["environment"]["task"]).graded else "success"
+    return "score" if is_graded(result["protocol"]["environment"]) else "success"
 
 
 def outcomes_of(result: Mapping[str, Any], sampling: str, step: int | str) -> list[float]:

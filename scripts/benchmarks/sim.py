@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from isd_core.support import files, seeds
-from isd_envs.demonstrations.experts import EXPERTS
+from isd_core.support.registry import ROLES
 from isd_envs.engines.compiled import parity, rollouts
 from isd_envs.engines.compiled.engine import CompiledEngine
 from isd_envs.engines.factory import resolve
@@ -47,7 +47,7 @@ PHYSICS_TARGET = 1.15
 def example_actions(task: str, seed: int) -> tuple[dict[str, Any], np.ndarray]:
     """A start, and actions [n, Da] from it."""
     n = STEPS[task]
-    if task in EXPERTS:
+    if task in ROLES["expert"].members:
         demonstration = EnvSlot(EnvSpec(task=task)).demonstrate(seed, 0, 0.05, max_steps=n, extra_steps=n)
         return demonstration.start, demonstration.actions
     engine = CompiledEngine(EnvSpec(task=task))
@@ -186,7 +186,7 @@ def verdicts(task: str, seed: int, workers: int) -> dict[str, int]:
     for first in range(0, STARTS, workers):
         plan = {}
         for slot, index in enumerate(range(first, min(first + workers, STARTS))):
-            if task in EXPERTS:
+            if task in ROLES["expert"].members:
                 demonstration = env_slot.demonstrate(seed, index, 0.05, TASKS[task].max_steps, extra_steps=0)
                 start, actions = demonstration.start, demonstration.actions
             else:
@@ -307,7 +307,7 @@ def run(options: argparse.Namespace) -> int:
     content["demonstrations"] = {
         task: {"count": count, "seconds": demonstrations(task, count, options.seed)}
         for task in options.tasks
-        if task in EXPERTS
+        if task in ROLES["expert"].members
     }
     files.write_json(options.out, content)
     if options.full:

@@ -47,7 +47,7 @@ def rows():
 
 def test_the_table_of_roles_is_the_registrys():
     """Without the roles that tests declare."""
-    house = ("isd_core", "isd_policy", "isd_image", "torch", "gymnasium")
+    house = ("isd_core", "isd_policy", "isd_image", "isd_envs", "torch", "gymnasium")
     declared = {
         name: (role.group, f"{role.base.__module__}.{role.base.__qualname__}", set(role.given))
         for name, role in ROLES.items()

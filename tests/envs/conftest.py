@@ -23,6 +23,8 @@ WITHOUT_SIMULATOR = (
     "test_gym_spec.py",
     "test_gym_engine.py",
     "test_gym_rollout.py",
+    "test_suites.py",
+    "test_suite_experts.py",
 )
 
 

@@ -11,7 +11,8 @@ from isd_core.support.errors import InputError
 from isd_envs import demos
 from isd_envs.demonstrations import demo_file
 from isd_envs.demonstrations.demo_file import EXPERT_ACTIONS
-from isd_envs.demonstrations.experts import LiftExpert, expert_for
+from isd_envs.demonstrations.experts import check_expert
+from isd_envs.demonstrations.experts.one_arm import LiftExpert
 from isd_envs.engines import starts
 from isd_envs.engines.robosuite_engine import RobosuiteEngine
 from isd_envs.engines.slot import Demonstration, EnvSlot
@@ -183,7 +184,7 @@ def test_noise_and_seed_decide_the_experts_actions() -> None:
 
 def test_a_task_without_an_expert_is_refused() -> None:
     with pytest.raises(InputError, match="no scripted expert"):
-        expert_for("transport")
+        check_expert("pusht")
 
 
 def test_robomimic_reads_the_file(made: Path) -> None:

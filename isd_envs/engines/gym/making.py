@@ -20,7 +20,7 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
 from isd_core.support.errors import InputError
-from isd_core.support.registry import ROLES, TYPE, build
+from isd_core.support.registry import ROLES, TYPE, build, listed
 
 ROLE = "task"
 """The role whose members are environments; `isd_envs.task_configs` declares it."""
@@ -57,7 +57,7 @@ def check_name(name: str) -> None:
     near = get_close_matches(name, known, n=3)
     raise InputError(
         f"There is no environment called `{name}` in gymnasium's registry ({len(gymnasium.registry)} ids), nor among "
-        f"the registered tasks ({', '.join(ROLES[ROLE].names())})."
+        f"the registered tasks ({listed(ROLES[ROLE].names())})."
         + (f" Did you mean {' or '.join(near)}?" if near else "")
         + " One that a package registers is there once the package is imported: task.package=NAME on a command line, "
         "`import NAME` in a program."

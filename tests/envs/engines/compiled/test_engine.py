@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from isd_core.support.errors import InputError
-from isd_envs.demonstrations.experts import EXPERTS
+from isd_core.support.registry import ROLES
 from isd_envs.engines import factory
 from isd_envs.engines.compiled import parity
 from isd_envs.engines.compiled.arms import UnsupportedError
@@ -18,6 +18,7 @@ from isd_envs.engines.compiled.engine import CompiledEngine
 from isd_envs.engines.engine import NON_FINITE, UNSTABLE, Observation
 from isd_envs.engines.slot import EnvSlot
 from isd_envs.spec import EnvSpec
+from isd_envs.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_success_stops_the_chunk() -> None:
     assert chunk.success.tolist() == [False] * (chunk.steps - 1) + [True]
 
 
-@pytest.mark.parametrize("task", list(EXPERTS))
+@pytest.mark.parametrize("task", [name for name in ROLES["expert"].members if name in TASKS])
 def test_the_expert_succeeds(task: str) -> None:
     env_slot = EnvSlot(EnvSpec(task=task))
     outcomes = [env_slot.demonstrate(7, index, 0.05, max_steps=300, extra_steps=0).success for index in range(5)]

@@ -1,59 +1,25 @@
-"""Scripted experts: closed-loop state machines on the observation, with Gaussian action noise."""
+"""Experts of the tasks with one arm and short episodes, by `delta` actions in the base frame."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import numpy as np
 
-from isd_core.support.errors import InputError
+from isd_core.support.registry import register
+from isd_envs.demonstrations.experts.base import Expert
+from isd_envs.demonstrations.experts.geometry import (
+    CLOSE,
+    GAIN,
+    OPEN,
+    half_turn,
+    level,
+    quarter_turn,
+    rotation_of,
+    turned,
+)
 from isd_envs.engines.engine import Observation
 
-OPEN, CLOSE = -1.0, 1.0
-GAIN = 10.0
-"""Action units per metre: an action of 1 moves the goal by 0.05 m, so an error is halved in one control step."""
-ROTATION_GAIN = 2.0
-"""Action units per radian: an action of 1 turns the goal by 0.5 rad."""
 
-
-class Expert(ABC):
-    """One episode of a scripted behaviour for `delta` actions in the base frame (the robot's base is not rotated).
-
-    noise: standard deviation of the Gaussian noise on the six pose numbers of each action, in action units.
-    """
-
-    def __init__(self, noise: float, rng: np.random.Generator) -> None:
-        self.noise, self.rng = noise, rng
-        self.phase = 0
-        self.waited = 0
-
-    def act(self, observation: Observation) -> tuple[np.ndarray, np.ndarray]:
-        """The action to execute and the one that the expert means, [7] in [-1, 1] each.
-
-        The second is the label of DART (arXiv 1703.09327): noise leads the recording off the expert's own states, and
-        what is learned there is the correction and not the noise.
-        """
-        intended = self.decide(observation)
-        action = intended.copy()
-        action[:6] += self.rng.normal(0.0, self.noise, 6)
-        return np.clip(action, -1.0, 1.0), np.clip(intended, -1.0, 1.0)
-
-    @abstractmethod
-    def decide(self, observation: Observation) -> np.ndarray:
-        """The action without noise; moves on to the next phase where its condition holds."""
-
-    def advance(self) -> None:
-        """Enters the next phase."""
-        self.phase += 1
-        self.waited = 0
-
-    def wait(self, steps: int) -> None:
-        """Enters the next phase after so many steps in this one."""
-        self.waited += 1
-        if self.waited > steps:
-            self.advance()
-
-
+@register("expert", "lift")
 class LiftExpert(Expert):
     """Over the cube with open fingers, down, close, up."""
 
@@ -80,6 +46,7 @@ class LiftExpert(Expert):
         return action
 
 
+@register("expert", "can")
 class CanExpert(Expert):
     """Over the can, down, close, up, over the can's bin, down, open, up."""
 
@@ -119,6 +86,7 @@ class CanExpert(Expert):
         return np.array([*GAIN * (target - hand), *level(observation, 0.0), grip])
 
 
+@register("expert", "square")
 class SquareExpert(Expert):
     """Grips the nut by its handle, carries it over the square peg with its sides aligned, lowers it and lets go."""
 
@@ -181,49 +149,3 @@ class SquareExpert(Expert):
             if abs(yaw + turn) < self.widest:
                 costs[square] = self.handle * np.cos(square) + 0.02 * abs(turn)
         return min(costs, key=costs.__getitem__) if costs else quarter_turn(heading)
-
-
-def rotation_of(quaternion: np.ndarray) -> np.ndarray:
-    """Quaternion xyzw [4] -> rotation matrix [3, 3]."""
-    x, y, z, w = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def turned(observation: Observation, yaw: float) -> float:
-    """How far the hand's heading is beyond `yaw` (rad), in [-pi, pi)."""
-    axis = rotation_of(observation["robot0_eef_quat"])[:, 0]
-    return float((np.arctan2(axis[1], axis[0]) - yaw + np.pi) % (2 * np.pi) - np.pi)
-
-
-def level(observation: Observation, yaw: float) -> np.ndarray:
-    """The rotation part [3] of an action that turns the hand to point down with the given heading."""
-    present = rotation_of(observation["robot0_eef_quat"])
-    cosine, sine = np.cos(yaw), np.sin(yaw)
-    goal = np.array([[cosine, sine, 0.0], [sine, -cosine, 0.0], [0.0, 0.0, -1.0]])
-    return ROTATION_GAIN * 0.5 * np.cross(present, goal, axis=0).sum(axis=1)
-
-
-def half_turn(angle: float) -> float:
-    """The same line's direction in [-pi/2, pi/2)."""
-    return (angle + np.pi / 2) % np.pi - np.pi / 2
-
-
-def quarter_turn(angle: float) -> float:
-    """The nearest multiple of pi/2."""
-    return round(angle / (np.pi / 2)) * np.pi / 2
-
-
-EXPERTS: dict[str, type[Expert]] = {"lift": LiftExpert, "can": CanExpert, "square": SquareExpert}
-
-
-def expert_for(task: str) -> type[Expert]:
-    """The expert class of a task; `InputError` for a task without one."""
-    if task not in EXPERTS:
-        raise InputError(f"There is no scripted expert for {task!r}; experts exist for {', '.join(EXPERTS)}.")
-    return EXPERTS[task]
