@@ -19,6 +19,12 @@ def test_a_policy_of_own_data_brings_the_point_to_the_middle(run_example):
 
 
 @pytest.mark.slow
+def test_files_of_an_own_format_are_read(run_example):
+    text = run_example("own_reader.py")
+    assert "4 episodes of 3 numbers, actions of 2." in text and "Found by itself: 4 episodes." in text
+
+
+@pytest.mark.slow
 def test_a_policy_of_an_own_robot_brings_the_angle_to_zero(run_example):
     text = run_example("own_robot.py")
     assert "of 60 deadlines missed" in text and "told to stop: True" in text
