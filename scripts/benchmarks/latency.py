@@ -12,6 +12,7 @@ steps the same network in the same backend, with diffusers' schedulers. Writes `
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import tempfile
 import time
@@ -33,7 +34,7 @@ from isd_core.support.files import atomic_write, write_json
 from isd_core.support.progress import Progress
 from isd_core.training import checkpoint
 from isd_envs.spec import EnvSpec
-from isd_policy.backend import Call, Inputs
+from isd_policy.backend import Call, Inputs, PolicyBackend
 from isd_policy.build import HEAD, build_policy
 from isd_policy.deploy.export import graphs, int8
 from isd_policy.deploy.export.onnx_policy import OnnxPolicy, session_of
@@ -47,6 +48,7 @@ from scripts.support.command import machine
 OBSERVATIONS = {"object": 10, "robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2}
 ACTION = 7
 FEW = (1, 2, 4)
+CANDIDATES = 8
 RUNS = 3
 MOST_CALLS, FEWEST_CALLS = 400, 3
 WARM_UP = 2
@@ -89,7 +91,7 @@ class Step(nn.Module):
         return self.net(x, t, s, {"obs": obs})
 
 
-def inputs_of(policy: Policy) -> Inputs:
+def inputs_of(policy: PolicyBackend) -> Inputs:
     """One row."""
     row = {key: values[0] for key, values in policy.schema.zeros(1).items()}
     return policy.preprocess([Call([row] * policy.horizons.observation, (0,))])
@@ -135,6 +137,10 @@ def eager(policy: Policy) -> Iterator[Method]:
     """torch as it is."""
     for nfe in FEW:
         yield Method("eager", f"{nfe} NFE", few_steps(policy, lambda obs, noise, n=nfe: policy.plan(obs, noise, n)))  # type: ignore[misc]
+    several = copy.copy(policy)
+    several.use(1, candidates=CANDIDATES)
+    rows = inputs_of(several)
+    yield Method("eager", f"1 NFE, {CANDIDATES} candidates", lambda: several.infer(rows))
     yield from with_diffusion(policy, "eager", policy.net)
 
 
@@ -172,6 +178,12 @@ def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32")
         size, limits = policy.action_size, policy.action_range
         runtime = OnnxPolicy(file, policy.schema, policy.horizons, size, limits, nfe, batch=1, threads=threads)
         yield Method(backend, f"{nfe} NFE", lambda runtime=runtime: runtime.infer(inputs))  # type: ignore[misc]
+    if precision == "float32":
+        graphs.write_onnx(graphs.trace(policy, 1, CANDIDATES), file := folder / "candidates.onnx")
+        several = OnnxPolicy(file, policy.schema, policy.horizons, size, limits, 1, CANDIDATES, threads=threads)
+        several.use(candidates=CANDIDATES)
+        rows = inputs_of(several)
+        yield Method(backend, f"1 NFE, {CANDIDATES} candidates", lambda: several.infer(rows))
     yield from with_diffusion(policy, backend, onnx_step(policy, folder / f"{precision}_step.onnx", threads, precision))
 
 

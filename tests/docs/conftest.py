@@ -1,8 +1,12 @@
 """How the documents' programs are run: in processes of their own, from another folder."""
 
+import importlib.util
 import os
+import pty
 import subprocess
 import sys
+import threading
+import tty
 from pathlib import Path
 
 import pytest
@@ -30,3 +34,20 @@ def run_example(environment, tmp_path):
         return ended.stdout
 
     return run
+
+
+@pytest.fixture
+def serial_robot():
+    """serial_robot(answering): the example's arm on a pseudo-terminal, behind which there are its servos or nothing."""
+    spec = importlib.util.spec_from_file_location("serial_robot", ROOT / "docs/examples/serial_robot.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+
+    def make(answering: bool):
+        controller, line = pty.openpty()
+        tty.setraw(controller)
+        if answering:
+            threading.Thread(target=example.servos, args=(controller,), daemon=True).start()
+        return example.SerialArm(os.ttyname(line))
+
+    return make

@@ -32,6 +32,26 @@ def test_a_policy_of_an_own_robot_brings_the_angle_to_zero(run_example):
 
 
 @pytest.mark.slow
+def test_a_robot_on_a_serial_line_is_homed_driven_and_stopped(run_example):
+    text = run_example("serial_robot.py")
+    assert "Homed: [" in text and "of 60 deadlines missed" in text and "Stopped: True" in text
+    angles = [float(word) for word in re.search(r"The arm is at (.*)\.\n", text)[1].split(", ")]
+    assert max(abs(a - b) for a, b in zip(angles, (0.6, -0.4, 0.3), strict=True)) < 0.2
+
+
+def test_a_serial_line_that_is_silent_or_refuses_is_an_error(serial_robot):
+    """The servos know no goal before they are homed; a line without servos does not hold the loop up."""
+    arm = serial_robot(answering=True)
+    assert arm.angles().shape == (3,)
+    with pytest.raises(RuntimeError, match="refused `G"):
+        arm.write([0.1, 0.1, 0.1])
+    arm.ask("H")
+    arm.write([9.0, -9.0, 0.0])  # the driver's own limit
+    with pytest.raises(TimeoutError, match="did not answer `R` within"):
+        serial_robot(answering=False).read()
+
+
+@pytest.mark.slow
 def test_a_policy_of_an_own_environment_succeeds(run_example):
     assert number(r"1 NFE: (\d+) of 50 starts succeed", run_example("own_environment.py")) >= 40
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 import time
 from collections import deque
@@ -13,7 +14,7 @@ import numpy as np
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from .wire import WireError, pack, unpack
+from .wire import Jpeg, WireError, pack, unpack
 
 OPTIONS = "isd"
 """The key of a request under which `stream`, `deadline_ms`, `prefix` and `left` stand."""
@@ -21,6 +22,7 @@ MOST_BYTES = 16 * 2**20
 """Of a frame that is taken from a server."""
 LONGEST = 65_536
 """Observations, actions of a chunk, and numbers of an action, at most."""
+PICTURE_AXES = 3
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two attempts to connect."""
 
@@ -56,7 +58,9 @@ class RemotePolicy:
 
     token: what the server asks for, if it does. timeout: seconds for an answer. retry: seconds for which a lost server
     is looked for before a call is given up; 0 tries once. cafile: for `wss://`, the certificate (PEM) of the authority
-    that vouches for the server, where the system does not know it. A call that is given up does not close the policy:
+    that vouches for the server, where the system does not know it. jpeg: the quality, 1 to 95, with which pictures are
+    sent as JPEG (with Pillow); None sends them as they are. timing: milliseconds of the parts of the last call, encode,
+    network, queue, infer and decode. A call that is given up does not close the policy:
     the next one connects again. Raises `NoServerError` and `ServerError`, and `WireError` for the answers of what is no
     policy server.
     """
@@ -68,12 +72,17 @@ class RemotePolicy:
         timeout: float = 10.0,
         retry: float = 10.0,
         cafile: str | None = None,
+        jpeg: int | None = None,
     ) -> None:
+        if jpeg is not None and (type(jpeg) is not int or not 1 <= jpeg <= 95):
+            raise ValueError(f"jpeg={jpeg}: expected a quality from 1 to 95, or None.")
         self._tls = None if cafile is None else ssl.create_default_context(cafile=cafile)
         self.url, self.token, self.timeout, self.retry = url, token, timeout, retry
         self._opened = ExitStack()
         self._connection: ClientConnection | None = None
         self.metadata: dict[str, Any] = {}
+        self.jpeg = jpeg
+        self.timing: dict[str, float] = {}
         self.connections = 0
         """How often it connected."""
         self._connect_again(time.monotonic() + retry)
@@ -134,8 +143,9 @@ class RemotePolicy:
 
     def preprocess(self, calls: Sequence[Any]) -> bytes:
         """The frame of one call (an object with `history`, `stream`, `prefix` and `left`)."""
+        began = time.perf_counter()
         (call,) = calls
-        content: dict[str, Any] = {key: np.stack([row[key] for row in call.history]) for key in call.history[-1]}
+        content: dict[str, Any] = {key: self._sent(key, [row[key] for row in call.history]) for key in call.history[-1]}
         content[OPTIONS] = {"stream": list(call.stream), "deadline_ms": 1000 * self.timeout}
         if call.prefix is not None and len(call.prefix):
             if self.longest_prefix is None:  # an older server does not know the key, and would refuse the whole frame
@@ -145,7 +155,17 @@ class RemotePolicy:
             content[OPTIONS]["prefix"] = np.asarray(call.prefix, np.float32)
         if call.left is not None and len(call.left) and self.metadata.get("choose") == "coherent":
             content[OPTIONS]["left"] = np.asarray(call.left, np.float32)
-        return pack(content)
+        frame = pack(content)
+        self.timing = {"encode": 1e3 * (time.perf_counter() - began)}
+        return frame
+
+    def _sent(self, key: str, values: list[np.ndarray]) -> Any:
+        """The last observations of a key as they are sent: one array, or a list of JPEGs."""
+        if self.jpeg is None or values[0].ndim != PICTURE_AXES:
+            return np.stack(values)
+        if not self.metadata.get("jpeg"):
+            raise ServerError(f"The server at {self.url} reads no JPEG: leave jpeg=None.")
+        return [Jpeg(_compressed(value, self.jpeg)) for value in values]
 
     def infer(self, frame: bytes) -> np.ndarray:
         """Sends a frame, again if the connection is lost, and returns the actions from the newest observation on,
@@ -155,8 +175,10 @@ class RemotePolicy:
         while True:
             connection = self._connection or self._connect_again(limit)
             try:
+                sent = time.perf_counter()
                 connection.send(frame)
                 answer = connection.recv(timeout=self.timeout)
+                received = time.perf_counter()
                 break
             except TimeoutError as error:
                 self.close()  # a late answer must not be taken for the next one
@@ -167,10 +189,21 @@ class RemotePolicy:
                     raise NoServerError(f"The connection to {self.url} was lost: {error}.") from error
         if isinstance(answer, str):
             raise ServerError(answer)
-        return self._actions(answer)
-
-    def _actions(self, answer: bytes) -> np.ndarray:
         content = unpack(answer)
+        actions = self._actions(content)
+        self._time(content, 1e3 * (received - sent), 1e3 * (time.perf_counter() - received))
+        return actions
+
+    def _time(self, content: dict[str, Any], away: float, unpacked: float) -> None:
+        """Notes the parts of a call that was `away` for so long and took so long to unpack (ms)."""
+        given = content.get("server_timing")
+        there = given if isinstance(given, dict) else {}
+        parts = (there.get(key) for key in ("read_ms", "queue_ms", "infer_ms"))
+        read, queue, infer = (part if isinstance(part, float) else 0.0 for part in parts)
+        self.timing |= {"network": away - read - queue - infer, "queue": queue, "infer": infer}
+        self.timing["decode"] = read + unpacked
+
+    def _actions(self, content: Any) -> np.ndarray:
         actions = content.get("ahead") if isinstance(content, dict) else None
         if not isinstance(actions, np.ndarray) or actions.ndim != 2 or actions.dtype.kind != "f":
             raise WireError("The server's answer holds no actions.")
@@ -231,6 +264,17 @@ class RemotePolicy:
         self._connection = connection
         self.connections += 1
         return connection
+
+
+def _compressed(picture: np.ndarray, quality: int) -> bytes:
+    """A picture [H, W, 3] of bytes as a JPEG file."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ServerError(f"jpeg={quality} needs Pillow here ({error}): pip install pillow.") from error
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return file.getvalue()
 
 
 def _length(value: Any, least: int = 1) -> int:

@@ -7,12 +7,14 @@ The layout of an array is that of openpi-client 0.1: {b"__ndarray__": True, b"da
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 import numpy as np
 
 ARRAY, NUMBER, DATA, DTYPE, SHAPE = b"__ndarray__", b"__npgeneric__", b"data", b"dtype", b"shape"
+JPEG = b"__jpeg__"
 KINDS = "biuf"
 """Booleans, integers and floating-point numbers."""
 LARGEST_ITEM = 8
@@ -23,8 +25,15 @@ class WireError(ValueError):
     """A frame that is not of this protocol."""
 
 
+@dataclass(frozen=True)
+class Jpeg:
+    """A picture as the bytes of a JPEG file, {b"__jpeg__": True, b"data": bytes}."""
+
+    data: bytes
+
+
 def pack(content: Any) -> bytes:
-    """A frame of nested maps, lists, texts, numbers and numeric arrays; `WireError` for anything else."""
+    """A frame of nested maps, lists, texts, numbers, numeric arrays and JPEGs; `WireError` for anything else."""
     try:
         frame: bytes = msgpack.packb(content, default=_encode)
     except (TypeError, ValueError, OverflowError) as error:
@@ -49,6 +58,8 @@ def _encode(value: Any) -> Any:
     if isinstance(value, np.generic):
         _check_kind(value.dtype)
         return {NUMBER: True, DATA: value.item(), DTYPE: value.dtype.str}
+    if isinstance(value, Jpeg):
+        return {JPEG: True, DATA: value.data}
     raise WireError(f"{type(value).__name__} is neither a number, a text, a list, a map nor an array.")
 
 
@@ -64,6 +75,10 @@ def _decode(content: dict[Any, Any]) -> Any:
         if not isinstance(number, int | float):
             raise WireError(f"A number of NumPy is {type(number).__name__}.")
         return _dtype(content).type(number)
+    if JPEG in content:
+        if not isinstance(content.get(DATA), bytes):
+            raise WireError("A JPEG has no bytes.")
+        return Jpeg(content[DATA])
     return content
 
 

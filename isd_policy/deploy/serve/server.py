@@ -33,6 +33,7 @@ from isd_policy.deploy.client.policy import OPTIONS
 from isd_policy.deploy.client.wire import WireError, pack, unpack
 from isd_policy.deploy.serve.batcher import DynamicBatcher, Job
 from isd_policy.deploy.serve.metrics import Metrics
+from isd_policy.deploy.serve.pictures import decoded, reads_jpeg
 from isd_policy.observations import numbers_in
 
 LONGEST_STREAM = 16
@@ -215,7 +216,8 @@ class PolicyServer:
         self.metrics.count("ok")
         self.metrics.request_seconds.observe(now - began)
         self.metrics.infer_seconds.observe(now - job.begun)
-        timing = {"queue_ms": 1e3 * (job.begun - job.asked), "infer_ms": 1e3 * (now - job.begun), "rows": job.rows}
+        timing: dict[str, float] = {"read_ms": 1e3 * (job.asked - began), "queue_ms": 1e3 * (job.begun - job.asked)}
+        timing |= {"infer_ms": 1e3 * (now - job.begun), "rows": job.rows}
         return pack({"actions": chunk[: self.policy.horizons.execution], "ahead": chunk, "server_timing": timing})
 
     def _call(self, message: str | bytes, stream: tuple[int, ...]) -> tuple[Call, float]:
@@ -252,7 +254,8 @@ class PolicyServer:
         """The last To observations of a request, checked."""
         length = self.policy.horizons.observation
         shapes = self.policy.schema.shapes
-        arrays = {key: numbers_in(key, content[key]) for key in shapes if key in content}
+        given = {key: decoded(key, content[key], shapes[key]) for key in shapes if key in content}
+        arrays = {key: numbers_in(key, value) for key, value in given.items()}
         several = {key for key, value in arrays.items() if value.ndim == len(shapes[key]) + 1}
         for key in several:
             if len(arrays[key]) != length:
@@ -303,4 +306,4 @@ def is_loopback(host: str) -> bool:
 def described(card: Mapping[str, Any]) -> dict[str, Any]:
     """What a client is told of the policy: the card without what builds it."""
     hidden = {"config", "sha256", "format"}
-    return {"protocol": 1, **{key: value for key, value in card.items() if key not in hidden}}
+    return {"protocol": 1, "jpeg": reads_jpeg(), **{key: value for key, value in card.items() if key not in hidden}}

@@ -17,7 +17,8 @@ def policy():
 def test_eager_cells_are_the_policy_and_diffusion_of_its_network(policy):
     pytest.importorskip("diffusers")
     methods = {method.name: method for method in eager(policy)}
-    assert list(methods) == ["1 NFE", "2 NFE", "4 NFE", "DDPM-100", "DDIM-10"]
+    assert list(methods) == ["1 NFE", "2 NFE", "4 NFE", "1 NFE, 8 candidates", "DDPM-100", "DDIM-10"]
+    assert methods["1 NFE, 8 candidates"].call().shape == (1, 15, 7) and policy.candidates == 1
     np.testing.assert_array_equal(methods["2 NFE"].call(), policy.infer(inputs_of(policy), 2))
     calls = []
     handle = policy.net.register_forward_hook(lambda *_: calls.append(1))

@@ -64,7 +64,7 @@ def test_one_observation_stands_for_a_robot_at_rest(served, observations):
     local.reset(0)
     np.testing.assert_allclose(answer["actions"], local.act(row), atol=1e-6)
     assert answer["ahead"].shape == (15, 7)
-    assert answer["server_timing"].keys() == {"queue_ms", "infer_ms", "rows"}
+    assert answer["server_timing"].keys() == {"read_ms", "queue_ms", "infer_ms", "rows"}
 
 
 def test_clients_without_a_stream_have_noise_of_their_own(served, observations):
