@@ -138,7 +138,9 @@ def extras_of(module, words):
     installed = installed.union(*(distributions(PROJECT["optional-dependencies"][extra]) for extra in EXTRAS["demo"]))
     found = {CHOSEN[word] for word in words if word in CHOSEN}
     for package in imported(Path(find_spec(home_of(module)[0]).origin), top_level=False) - sys.stdlib_module_names:
-        names = {canonicalize_name(name) for name in DISTRIBUTIONS[package]}
+        names = {
+            canonicalize_name(name) for name in DISTRIBUTIONS.get(package, ())
+        }  # LeRobot has an environment of its own
         found |= {
             extra
             for extra, requirements in PROJECT["optional-dependencies"].items()
