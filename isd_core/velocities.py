@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from isd_core.dropout import without_keys
 from isd_core.network import Cond, VelocityNet
-from isd_core.objectives.base import Points
 from isd_core.paths import Path
+from isd_core.points import Points
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build, register, role

@@ -21,6 +21,7 @@ from isd_core.flow_map import FlowMap
 from isd_core.guidance import Guidance, NoGuidance
 from isd_core.network import Cond, VelocityNet, noise_like, stack
 from isd_core.paths import Path
+from isd_core.points import Points
 from isd_core.support.errors import InputError
 from isd_core.support.fields import NonNegative, OpenShare
 from isd_core.support.registry import role
@@ -81,21 +82,6 @@ class Objective(ABC):
     def __call__(self, net: VelocityNet, x: Tensor, cond: Cond, rng: Generator, step: int) -> LossOut:
         """x: [B, ...] data in normalised units."""
         return self.loss(net, self.draw(x, cond, rng, step))
-
-
-class Points(NamedTuple):
-    """Points on the path. x_t, v: [n, ...] and t, s: [n]; v is the (guided) conditional velocity."""
-
-    x_t: Tensor
-    v: Tensor
-    t: Tensor
-    s: Tensor
-    cond: Cond
-
-    def rows(self, rows: slice) -> Points:
-        """Some of the rows."""
-        cond = {key: value[rows] for key, value in self.cond.items()}
-        return Points(self.x_t[rows], self.v[rows], self.t[rows], self.s[rows], cond)
 
 
 class Residual(NamedTuple):

@@ -33,8 +33,9 @@ from isd_core.curricula import Constant, Curriculum
 from isd_core.derivatives import CentralDifference, Derivative
 from isd_core.flow_map import expand
 from isd_core.network import VelocityNet
-from isd_core.objectives.base import FlowMapObjective, Points, Residual
+from isd_core.objectives.base import FlowMapObjective, Residual
 from isd_core.paths import Trigonometric
+from isd_core.points import Points
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Range
 from isd_core.support.registry import register

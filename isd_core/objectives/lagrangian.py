@@ -17,7 +17,8 @@ from torch import Tensor
 
 from isd_core.derivatives import CentralDifference, Derivative
 from isd_core.network import VelocityNet
-from isd_core.objectives.base import FlowMapObjective, Points, Residual
+from isd_core.objectives.base import FlowMapObjective, Residual
+from isd_core.points import Points
 from isd_core.support.errors import InputError
 from isd_core.support.registry import register
 from isd_core.velocities import Conditional, OwnDiagonal, Velocity

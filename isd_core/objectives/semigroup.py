@@ -32,7 +32,8 @@ from torch import Generator, Tensor
 from isd_core.derivatives import CentralDifference, Derivative
 from isd_core.intermediate import IntermediateLaw, IntermediateTime, Midpoint
 from isd_core.network import VelocityNet
-from isd_core.objectives.base import FlowMapObjective, Points, Residual
+from isd_core.objectives.base import FlowMapObjective, Residual
+from isd_core.points import Points
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Share
 from isd_core.support.registry import register
