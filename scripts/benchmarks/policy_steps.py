@@ -40,7 +40,7 @@ def markdown(found: Curves) -> str:
             [*name, *(str(tables.spread(curve.get(step, [])) or "-") for step in steps)]
             for name, curve in methods.items()
         ]
-        parts += [f"## {task}, against the steps of the training", tables.markdown(header, body)]
+        parts += [f"#### {task}, against the steps of the training", tables.markdown(header, body)]
     return "\n\n".join(parts)
 
 

@@ -121,7 +121,7 @@ def parts(found: Sequence[Row], records: Records) -> dict[str, str]:
     of_tasks = []
     for task in tasks:
         chosen = [row for row in found if row.task == task]
-        of_tasks += [f"## {task}", _training(records, task), _table(chosen), *_reading(chosen)]
+        of_tasks += [f"#### {task}", _training(records, task), _table(chosen), *_reading(chosen)]
     return result | {"tasks": "\n\n".join(of_tasks)}
 
 
