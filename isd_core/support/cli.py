@@ -6,12 +6,14 @@ output any more.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from textwrap import indent
 from typing import Any, cast
@@ -84,6 +86,7 @@ def run(function: Main, config_name: str, arguments: Sequence[str], positional: 
 
 def _run(function: Main, config_name: str, arguments: Sequence[str], positional: str | None) -> int:
     flags, words, folders = _sorted(arguments)
+    _declare_roles(function)
     if positional is not None:
         words = [_named(word, config_name, positional) for word in words]
     if flags & {"-h", "--help"}:
@@ -94,6 +97,17 @@ def _run(function: Main, config_name: str, arguments: Sequence[str], positional:
         print(OmegaConf.to_yaml(config, resolve=True), end="")
         return 0
     return function(config) or 0
+
+
+def _declare_roles(function: Main) -> None:
+    """Declares the roles of the command's package where an installed distribution announces members: they are choices.
+
+    Elsewhere nothing is imported for it: a role's members bring torch along.
+    """
+    roles = f"{function.__module__.partition('.')[0]}.roles"
+    announcing = any(group.startswith("isd_flow.") for group in metadata.entry_points().groups)
+    if announcing and roles in ("isd_core.roles", "isd_policy.roles", "isd_image.roles"):
+        importlib.import_module(roles)
 
 
 def _sorted(arguments: Sequence[str]) -> tuple[set[str], list[str], list[Path]]:

@@ -85,3 +85,6 @@ def test_an_installed_distributions_network_is_trained_with_and_named_where_it_i
     assert run.stdout.splitlines()[-1] == "{'type': 'theirs', 'width': 4}", run.stderr
     with pytest.raises(InputError, match="no network called `theirs` here"):
         isd_policy.load(tmp_path / "run")
+    words = ["-m", "isd_policy.train", *WORDS, "network=theirs", "network.width=7", "--cfg"]
+    command = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "type: theirs\n  width: 7" in command.stdout, command.stderr
