@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ class Expert(ABC):
     noise: standard deviation of the Gaussian noise on the numbers `noisy` of each action, in action units.
     """
 
-    noisy: slice | Sequence[int] = slice(6)
+    noisy: slice | np.ndarray = slice(6)
     """What of an action takes noise: the hand's pose, and not the gripper."""
 
     def __init__(self, noise: float, rng: np.random.Generator) -> None:

@@ -47,3 +47,22 @@ def half_turn(angle: float) -> float:
 def quarter_turn(angle: float) -> float:
     """The nearest multiple of pi/2."""
     return round(angle / (np.pi / 2)) * np.pi / 2
+
+
+def pointing_down(yaw: float) -> np.ndarray:
+    """The orientation [3, 3] of a hand that points down with its x axis at a heading (rad)."""
+    cosine, sine = np.cos(yaw), np.sin(yaw)
+    return np.array([[cosine, sine, 0.0], [sine, -cosine, 0.0], [0.0, 0.0, -1.0]])
+
+
+def between(first: np.ndarray, second: np.ndarray) -> float:
+    """The angle of the turn from one orientation [3, 3] to another (rad)."""
+    return float(np.arccos(np.clip((np.trace(first @ second.T) - 1) / 2, -1, 1)))
+
+
+def turn_to(goal: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """The rotation part [3] of an action that turns `present` to `goal`, both [3, 3], by the shorter way."""
+    turn = goal @ present.T
+    axis = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
+    length = np.linalg.norm(axis)
+    return ROTATION_GAIN * between(goal, present) * axis / length if length > 1e-9 else np.zeros(3)
