@@ -37,6 +37,9 @@ def check_module(module, words):
     """A module of ours is a hydra command; it answers --help, and its config takes the words."""
     if module == "pytest":
         return
+    for suite, package in (("metaworld", "metaworld"), ("adroit", "gymnasium_robotics")):
+        if any(word.startswith(f"task={suite}/") for word in words):
+            pytest.importorskip(package, reason=f"{package} is not installed")
     home, name = home_of(module)
     command = getattr(import_module(home), name)
     assert isinstance(command, cli.Command), f"{module} is no command"
