@@ -1,5 +1,7 @@
 """The first actions of a chunk given in training: nothing changes without them, and no loss is taken where they are."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from isd_core.support.cli import CONFIGS, compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
 from isd_core.training.run import MEMBERS  # noqa: F401 (registers the objectives)
+from isd_core.velocities import Averaged
 from isd_policy import commands
 from isd_policy.backend import Call, Inputs
 from isd_policy.build import build_policy
@@ -35,7 +38,11 @@ def made(config, normaliser, network="unet1d", delay=None, objective="isd"):
         for name, weight in policy.net.named_parameters():
             if name != "prefix.weight":
                 weight += 0.1 * torch.randn(weight.shape, generator=rng)
-    return policy, build("objective", whole["objective"])
+    built = build("objective", whole["objective"])
+    for source in built.sources():
+        if isinstance(source, Averaged):
+            source.hold(copy.deepcopy(policy.net).requires_grad_(False))
+    return policy, built
 
 
 @pytest.fixture

@@ -142,6 +142,7 @@ def test_the_words_of_values_give_the_values():
 # -- the fields that exist --------------------------------------------------------------------------------------------
 
 PLAIN = {
+    *("length", "step"),
     *("nfe", "batch", "second_nfe", "steps", "classes", "latent_scale", "omega", "t_min", "t_max", "max_steps", "lead"),
     *(
         "rate_limit",

@@ -12,6 +12,7 @@ from isd_policy.deploy.bundle import __main__ as bundle
 from isd_policy.deploy.bundle.folder import read
 from isd_policy.deploy.client import RemotePolicy, ServerError, pack, unpack
 from isd_policy.deploy.export import __main__ as export
+from isd_policy.deploy.export.writer import TOLERANCES
 from tests.policy.deploy.serving import running
 
 
@@ -46,7 +47,7 @@ def test_bundle_export_and_server_answer_alike(told, prefix, observations, tmp_p
     (row,) = observations(1)
     expected, free = local.act(row, prefix=prefix), local.act(row)
     local.reset()
-    np.testing.assert_allclose(onnx.act(row, prefix=prefix), expected, atol=1e-5)
+    np.testing.assert_allclose(onnx.act(row, prefix=prefix), expected, atol=TOLERANCES["float32"])
     assert np.abs(expected[:5] - free[3:]).max() > 1e-3
     with running(local, read(told).meta) as server, RemotePolicy(server.url) as remote:
         assert remote.longest_prefix == 4

@@ -16,7 +16,7 @@ from isd_core.support.errors import InputError
 from isd_policy.backend import Call
 from isd_policy.build import build_policy
 from isd_policy.deploy.export import __main__ as export
-from isd_policy.deploy.export import folder, graphs, int8
+from isd_policy.deploy.export import folder, graphs, int8, writer
 from isd_policy.deploy.export.onnx_policy import OnnxPolicy
 from isd_policy.deploy.export.parity import largest_differences, program_graph, random_inputs
 from isd_policy.deploy.export.writer import OBSERVATIONS, TOLERANCES
@@ -282,7 +282,7 @@ def test_weights_as_bytes_act_almost_alike(policy, fixed):
 
 
 def test_an_export_of_bytes_computes_row_by_row(make_bundle, tmp_path, monkeypatch, observations):
-    monkeypatch.setattr(export, "OBSERVATIONS", 20)
+    monkeypatch.setattr(writer, "OBSERVATIONS", 20)
     words = [f"bundle={make_bundle()}", f"out={tmp_path / 'bytes'}", "formats=[onnx]", "precision=int8", "batch=1"]
     assert export.main.run(*words) == 0
     graph = folder.read(tmp_path / "bytes").meta["graph"]
