@@ -6,6 +6,10 @@ from omegaconf import DictConfig
 
 from isd_core.support.cli import command, resolved
 from isd_core.support.overrides import command_line
+from isd_core.support.registry import announced
+
+if announced():  # what distributions announce is a choice of the command line; its roles bring torch along
+    import isd_image.roles  # noqa: F401
 
 
 @command("image_train")

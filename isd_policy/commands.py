@@ -5,24 +5,29 @@ torch and the simulator are imported once a command's words are understood: help
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from omegaconf import DictConfig
 
 import isd_envs  # noqa: F401  (its registered tasks are choices of the command line)
 from isd_core.support.cli import command, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.overrides import command_line
+from isd_core.support.registry import announced
+
+if announced():  # what distributions announce is a choice of the command line; its roles bring torch along
+    import isd_policy.roles  # noqa: F401
 
 
 @command("policy_train")
 def train(cfg: DictConfig) -> None:
     """Trains a policy on demonstrations; the same command with the same run_dir resumes."""
-    from isd_envs.engines.gym.making import import_package
     from isd_policy.policy import Policy
     from isd_policy.training import best_of, next_command, train_from
 
     config = resolved(cfg)
-    if package := config["task"].get("package"):
-        import_package(package)  # a name on the command line; one out of a checkpoint or a bundle is never imported
+    _import_named(config["task"])
     trainer = train_from(config)
     if trainer.world.is_main:
         assert isinstance(trainer.model, Policy)
@@ -35,12 +40,10 @@ def train(cfg: DictConfig) -> None:
 @command("policy_evaluate")
 def evaluate(cfg: DictConfig) -> None:
     """Success rates of a policy on starts that training never saw, for each number of network evaluations (NFE)."""
-    from isd_envs.engines.gym.making import import_package
     from isd_policy.evaluation import evaluate_from
 
     config = resolved(cfg)
-    if package := (config.get("task") or {}).get("package"):
-        import_package(package)  # a name on the command line; one out of a checkpoint or a bundle is never imported
+    _import_named(config.get("task") or {})
     if config["video"] and config["out"] is None:
         raise InputError("video= needs out=FILE.json: the films are written beside it.")
     result = evaluate_from(config)
@@ -53,3 +56,11 @@ def evaluate(cfg: DictConfig) -> None:
         )
     if not result.complete:
         raise KeyboardInterrupt
+
+
+def _import_named(task: Mapping[str, Any]) -> None:
+    """Imports the package of a task that stands on the command line; one out of a checkpoint or a bundle never is."""
+    from isd_envs.engines.gym.making import import_package
+
+    if package := task.get("package"):
+        import_package(package)

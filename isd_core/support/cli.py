@@ -6,14 +6,12 @@ output any more.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from textwrap import indent
 from typing import Any, cast
@@ -86,7 +84,6 @@ def run(function: Main, config_name: str, arguments: Sequence[str], positional: 
 
 def _run(function: Main, config_name: str, arguments: Sequence[str], positional: str | None) -> int:
     flags, words, folders = _sorted(arguments)
-    _declare_roles(function)
     if positional is not None:
         words = [_named(word, config_name, positional) for word in words]
     if flags & {"-h", "--help"}:
@@ -97,17 +94,6 @@ def _run(function: Main, config_name: str, arguments: Sequence[str], positional:
         print(OmegaConf.to_yaml(config, resolve=True), end="")
         return 0
     return function(config) or 0
-
-
-def _declare_roles(function: Main) -> None:
-    """Declares the roles of the command's package where an installed distribution announces members: they are choices.
-
-    Elsewhere nothing is imported for it: a role's members bring torch along.
-    """
-    roles = f"{function.__module__.partition('.')[0]}.roles"
-    announcing = any(group.startswith("isd_flow.") for group in metadata.entry_points().groups)
-    if announcing and roles in ("isd_core.roles", "isd_policy.roles", "isd_image.roles"):
-        importlib.import_module(roles)
 
 
 def _sorted(arguments: Sequence[str]) -> tuple[set[str], list[str], list[Path]]:
@@ -262,7 +248,7 @@ def help_text(function: Main, config_name: str, overrides: Sequence[str] = (), f
     groups = Groups.of(CONFIGS, folders)
     given = {Override.of(word).target for word in overrides}
     lines = [(function.__doc__ or "").strip(), "", *USAGE, ""]
-    body = [_fields((CONFIGS / f"{config_name}.yaml").read_text())]
+    body = [without_defaults((CONFIGS / f"{config_name}.yaml").read_text())]
     for target, choice in reversed(_composed(config_name, overrides, groups)[1].items()):
         if choice is None:
             continue
@@ -270,11 +256,11 @@ def help_text(function: Main, config_name: str, overrides: Sequence[str] = (), f
         mark = "given" if target in given else "default"
         source = groups.source(group, choice)
         others = listed(groups.choices(group))
-        body.append(f"\n{target}={choice}   # {mark}; choices: {others}\n" + indent(_fields(source), "  "))
+        body.append(f"\n{target}={choice}   # {mark}; choices: {others}\n" + indent(without_defaults(source), "  "))
     return "\n".join(lines + body).rstrip()
 
 
-def _fields(source: str) -> str:
+def without_defaults(source: str) -> str:
     """A config file without its defaults list."""
     lines, skipping = [], False
     for line in source.splitlines():

@@ -120,6 +120,11 @@ class Role:
 ROLES: dict[str, Role] = {}
 
 
+def announced() -> bool:
+    """Whether any installed distribution announces members of a role."""
+    return any(group.startswith("isd_flow.") for group in metadata.entry_points().groups)
+
+
 def role(name: str, plural: str, given: Collection[str] = ()) -> Callable[[type], type]:
     """Declares the decorated class as the base of a role.
 

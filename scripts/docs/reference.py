@@ -13,7 +13,7 @@ import yaml
 
 import isd_image.build  # noqa: F401 (these two register the members whose fields are told)
 import isd_policy.build  # noqa: F401
-from isd_core.support.cli import CONFIGS, Command
+from isd_core.support.cli import CONFIGS, Command, without_defaults
 from isd_core.support.fields import describe, without_none
 from isd_core.support.groups import Groups
 from isd_core.support.registry import ROLES, TYPE, Role
@@ -86,7 +86,7 @@ def commands(root: Path) -> str:
         assert isinstance(command, Command)
         about = inspect.cleandoc(command.function.__doc__ or "")
         file = CONFIGS / f"{command.config_name}.yaml"
-        parts += [f"## `{script}`", about, _fields(file.read_text(), "field", {})]
+        parts += [f"## `{script}`", about, _fields(file.read_text(), {})]
         if chosen := _groups(file):
             links = ", ".join(f"[{key}](configs/{key.split('@')[0]}.md) ({choice})" for key, choice in chosen)
             parts.append(f"Groups and their defaults: {links}.")
@@ -109,7 +109,7 @@ def group(groups: Groups, name: str) -> str:
         parts.append(f"## {name}={choice}")
         if header:
             parts.append("```text\n" + "\n".join(header) + "\n```")
-        parts.append(_fields(source, "field", _ranges(name, source)))
+        parts.append(_fields(source, _ranges(name, source)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -141,19 +141,13 @@ def _walk(role: Role, content: dict[str, Any], prefix: str) -> Iterator[tuple[st
             yield from _walk(inner, content[key], f"{prefix}{key}.")
 
 
-def _fields(source: str, title: str, ranges: dict[str, str]) -> str:
+def _fields(source: str, ranges: dict[str, str]) -> str:
     """The fields of a YAML text with their defaults and comments."""
     rows: list[list[str]] = []
     path: list[str] = []
-    skipping = False
-    for line in source.splitlines():
-        if line.startswith("defaults:"):
-            skipping = True
+    for line in without_defaults(source).splitlines():
+        if (found := FIELD.match(line)) is None:
             continue
-        found = FIELD.match(line)
-        if found is None or (skipping and line.startswith((" ", "-"))):
-            continue
-        skipping = False
         depth = len(found["indent"]) // 2
         path = [*path[:depth], found["key"]]
         value, about, key = found["value"].strip(), found["about"] or "", ".".join(path)
@@ -162,5 +156,5 @@ def _fields(source: str, title: str, ranges: dict[str, str]) -> str:
     if not rows:
         return ""
     if not any(row[2] for row in rows):
-        return tables.markdown([title, "default", "meaning"], [[row[0], row[1], row[3]] for row in rows])
-    return tables.markdown([title, "default", "values", "meaning"], rows)
+        return tables.markdown(["field", "default", "meaning"], [[row[0], row[1], row[3]] for row in rows])
+    return tables.markdown(["field", "default", "values", "meaning"], rows)
