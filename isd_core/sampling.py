@@ -37,7 +37,11 @@ class Sampler(ABC):
     @property
     def usual_nfe(self) -> tuple[int, ...]:
         """The `nfe` to begin with."""
-        return (1, 2)
+        return tuple(nfe for nfe in (1, 2) if self.can_make(nfe))
+
+    def can_make(self, nfe: int) -> bool:
+        """Whether so many network calls are possible."""
+        return self.max_nfe is None or nfe <= self.max_nfe
 
     def check_nfe(self, nfe: int) -> int:
         """`nfe` itself; `InputError` for a number that is none or that this sampler cannot make."""
@@ -113,10 +117,6 @@ class OneStepSampler(FlowMapSampler):
     @property
     def max_nfe(self) -> int:
         return 1
-
-    @property
-    def usual_nfe(self) -> tuple[int, ...]:
-        return (1,)
 
 
 @register("sampler", "diagonal")

@@ -108,9 +108,9 @@ def train_from(config: dict[str, Any]) -> Trainer:
 
 def _possible(nfe: Sequence[int], sampler: Sampler) -> tuple[int, ...]:
     """The numbers of evaluations that the sampler can make, with a line about the others; `InputError` for none."""
-    most = sampler.max_nfe
-    possible = [n for n in nfe if most is None or n <= most]
+    possible = [n for n in nfe if sampler.can_make(n)]
     if possible and len(possible) < len(nfe):
+        most = sampler.max_nfe
         print(f"grids.nfe={list(nfe)}: the sampler makes at most {most}; the grids show {possible}.", file=sys.stderr)
     return tuple(check_counts(possible or nfe, sampler.check_nfe))
 

@@ -51,10 +51,6 @@ class RegressionSampler(Sampler):
     def max_nfe(self) -> int:
         return 1
 
-    @property
-    def usual_nfe(self) -> tuple[int, ...]:
-        return (1,)
-
     def __call__(self, net: VelocityNet, z: Tensor, nfe: int, cond: Cond) -> Tensor:
         self.check_nfe(nfe)
         return output_at(net, torch.zeros_like(z), self.path.T, cond)

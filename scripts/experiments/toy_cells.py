@@ -225,7 +225,7 @@ def measure(setup: Setup, name: str) -> dict[str, Any]:
     for key in ("energy", "far", "masses", "std"):
         result[key] = {}
     for nfe in NFE:
-        if not possible(setup.sampler, nfe):
+        if not setup.sampler.can_make(nfe):  # drifting makes one alone
             for key in ("energy", "far", "masses", "std"):
                 result[key][str(nfe)] = None
             continue
@@ -237,11 +237,6 @@ def measure(setup: Setup, name: str) -> dict[str, Any]:
         result["masses"][str(nfe)] = lying.masses if lying else None
         result["std"][str(nfe)] = metrics.finite(float(samples.std(0).mean()))
     return result
-
-
-def possible(sampler: Sampler, nfe: int) -> bool:
-    """Whether the sampler makes so many network evaluations; drifting makes one alone."""
-    return sampler.max_nfe is None or nfe <= sampler.max_nfe
 
 
 @lru_cache

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from scripts.experiments.toy_cells import DATA, ToyCell, build, possible, weights_file
+from scripts.experiments.toy_cells import DATA, ToyCell, build, weights_file
 from scripts.support.figures import Line, figure, legend, lines
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -86,7 +86,7 @@ def _samples(path: Path, out: Path, records: Sequence[Mapping[str, Any]]) -> Non
             setup.net.load_state_dict(load_file(weights_file(out, cell.name)))
             noise = torch.randn(SHOWN, 2, generator=torch.Generator().manual_seed(5))
             for row, nfe in enumerate((1, 8)):
-                if not possible(setup.sampler, nfe):
+                if not setup.sampler.can_make(nfe):
                     continue
                 x = setup.sampler(setup.net, noise, nfe, {})
                 place = axes[(2 * (i // columns) + row) * columns + i % columns]
