@@ -105,15 +105,16 @@ def group(groups: Groups, name: str) -> str:
     parts = [f"# {name}"]
     for choice in groups.choices(name):
         source = groups.source(name, choice)
-        header = list(_header(source))
+        head = list(header(source))
         parts.append(f"## {name}={choice}")
-        if header:
-            parts.append("```text\n" + "\n".join(header) + "\n```")
+        if head:
+            parts.append("```text\n" + "\n".join(head) + "\n```")
         parts.append(_fields(source, _ranges(name, source)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _header(source: str) -> Iterator[str]:
+def header(source: str) -> Iterator[str]:
+    """The comment with which a config file begins: its purpose, or its method's equations."""
     for line in source.splitlines():
         if not line.startswith("#"):
             return

@@ -1,4 +1,4 @@
-"""Parts of pages that a command writes, between marks:
+"""Parts of pages that a command writes, between marks that say what kind of part it is and which one:
 
 <!-- results policy_cpu overview -->
 ...
@@ -14,29 +14,23 @@ from pathlib import Path
 from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
 
-PART = re.compile(r"(<!-- results (?P<name>[^\n]+?) -->\n)(?P<text>.*?)(<!-- end -->)", re.DOTALL)
 
-
-def names(page: Path) -> list[str]:
-    """The names of the parts that a page asks for."""
-    return [found["name"] for found in PART.finditer(page.read_text())]
-
-
-def filled(page: Path, parts: Mapping[str, str]) -> str:
-    """The page's text with its parts as given. Raises `InputError` for a part that is not given."""
+def filled(page: Path, parts: Mapping[str, str], kind: str = "results") -> str:
+    """The page's text with its parts of a kind as given. Raises `InputError` for a part that is not given."""
 
     def text_of(found: re.Match[str]) -> str:
         if found["name"] not in parts:
             known = ", ".join(sorted(parts)) or "none"
-            raise InputError(f"{page} asks for the results `{found['name']}`; there are: {known}.")
-        return f"{found[1]}\n{parts[found['name']].strip()}\n\n{found[4]}"
+            raise InputError(f"{page} asks for the {kind} `{found['name']}`; there are: {known}.")
+        return f"{found[1]}\n{parts[found['name']].strip()}\n\n{found[3]}"
 
-    return PART.sub(text_of, page.read_text())
+    part = re.compile(rf"(<!-- {kind} (?P<name>[^\n]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+    return part.sub(text_of, page.read_text())
 
 
-def fill(page: Path, parts: Mapping[str, str]) -> bool:
+def fill(page: Path, parts: Mapping[str, str], kind: str = "results") -> bool:
     """Writes the parts into the page; returns whether that changed it."""
-    before, after = page.read_text(), filled(page, parts)
+    before, after = page.read_text(), filled(page, parts, kind)
     if before != after:
         with atomic_write(page) as temporary:
             temporary.write_text(after)

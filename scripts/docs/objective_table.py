@@ -1,6 +1,6 @@
 """The table of objectives in docs/objectives.md, made from the configs: equations, passes of a step, tests.
 
-    python scripts/objective_table.py [--write]
+    python -m scripts.docs.objective_table [--write]
 
 Prints the table; --write puts it into the page. An objective's equations are the header of its file in
 configs/objective, its passes are counted in a step on a small network, and its test is the one of `TESTS`.
@@ -13,9 +13,6 @@ import re
 import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: imports start at the repository
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
 import torch
 
 from isd_core.networks.mlp import MLP
@@ -24,13 +21,15 @@ from isd_core.paths import Path as GaussianPath
 from isd_core.support.cli import CONFIGS, compose_config, resolved
 from isd_core.support.errors import InputError
 from isd_core.support.registry import build
-from scripts.support import command
+from scripts.docs.reference import header
+from scripts.support import command, pages
 from scripts.support.heads import objectives, taught, teachers_place
 from scripts.support.passes import count_passes
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "objectives.md"
-BEGIN, END = "<!-- made by scripts/objective_table.py -->", "<!-- end -->"
+KIND, NAME = "table", "objectives"
+"""The mark of its place: <!-- table objectives -->."""
 BATCH = 16
 LAST = 9_999  # the step at which curricula have ended
 
@@ -60,10 +59,9 @@ TESTS = {
 """The test that says what an objective's fixed point is, or the order of its distance from the truth."""
 
 
-def header(name: str) -> tuple[str, list[str]]:
+def title_and_equations(name: str) -> tuple[str, list[str]]:
     """The title of an objective and its equations, from the head of its file."""
-    lines = (CONFIGS / "objective" / f"{name}.yaml").read_text().splitlines()
-    head = [line.removeprefix("#") for line in lines[: next(i for i, line in enumerate(lines) if line[:1] != "#")]]
+    head = list(header(_text(name)))
     if len(head) < 2:
         raise InputError(f"configs/objective/{name}.yaml has no title and equations in its first lines.")
     return head[0].strip(), [line.strip() for line in head[1:]]
@@ -90,7 +88,7 @@ def passes(name: str) -> str:
 
 def row(name: str) -> str:
     """The table's line about an objective."""
-    title, equations = header(name)
+    title, equations = title_and_equations(name)
     shown = "<br>".join(f"`{line}`" for line in equations).replace("|", "\\|")
     file, _, test = TESTS[name].partition("::")
     return f"| `{name}` | {title} | {shown} | {passes(name)} | [{test or Path(file).name}](../{file}) |"
@@ -108,20 +106,11 @@ def _text(name: str) -> str:
     return (CONFIGS / "objective" / f"{name}.yaml").read_text()
 
 
-def written(page: str) -> str:
-    """The page with the table in its place."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"{PAGE} has no place for the table: expected the lines {BEGIN} and {END}.")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
-
-
 def main(flags: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     if flags.write:
-        PAGE.write_text(written(PAGE.read_text()))
-        print(f"Written: {PAGE}.")
+        changed = pages.fill(PAGE, {NAME: table()}, KIND)
+        print(f"Written: {PAGE}." if changed else f"{PAGE} has this table already.")
     else:
         print(table())
     return 0

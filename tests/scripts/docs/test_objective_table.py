@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts import objective_table
+from scripts.docs import objective_table
+from scripts.support import pages
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "objectives.md").read_text()
@@ -17,8 +18,10 @@ def test_every_objective_has_a_test():
 
 
 def test_the_table_is_that_of_the_configs():
-    """Equations from the configs' headers, counted passes: `python scripts/objective_table.py --write` renews it."""
-    assert objective_table.written(PAGE) == PAGE
+    """Equations from the headers, counted passes: `python -m scripts.docs.objective_table --write` renews it."""
+    parts = {objective_table.NAME: objective_table.table()}
+    assert f"<!-- {objective_table.KIND} {objective_table.NAME} -->" in PAGE
+    assert pages.filled(objective_table.PAGE, parts, objective_table.KIND) == PAGE
 
 
 @pytest.mark.parametrize("test", sorted(set(objective_table.TESTS.values())))
