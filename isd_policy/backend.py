@@ -13,9 +13,9 @@ from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.history import ObservationHistory
 from isd_core.training.checkpoint import Checkpoint
-from isd_policy.candidates import check_candidates, chosen, unit_of
+from isd_policy.candidates import check_candidates, chosen
 from isd_policy.horizons import Horizons
-from isd_policy.normaliser import CONSTANT_RANGE, FARTHEST
+from isd_policy.normaliser import FARTHEST, half_range
 from isd_policy.observations import ObservationSchema, numbers_in
 
 INITIAL_NOISE = ("gaussian", "zeros")
@@ -134,7 +134,7 @@ class PolicyBackend(ABC):
         if inputs.candidates == 1:
             return actions
         chunks = actions.reshape(-1, inputs.candidates, *actions.shape[1:])
-        return chosen(chunks, self.choose, unit_of(self.action_range), inputs.left)
+        return chosen(chunks, self.choose, half_range(*self.action_range), inputs.left)
 
     def use(
         self,
@@ -281,8 +281,7 @@ def check_finite(actions: np.ndarray) -> np.ndarray:
 def far_from_training(row: Row, known: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str | None:
     """Which number of an observation is farther from the training data than `FAR` half ranges, in words, or None."""
     for key, (low, high) in known.items():
-        middle, half = (low + high) / 2, np.where(high - low < CONSTANT_RANGE, 1.0, (high - low) / 2)
-        distance = np.abs(row[key] - middle) / half
+        distance = np.abs(row[key] - (low + high) / 2) / half_range(low, high)
         if distance.size and distance.max() > FAR:
             worst = int(distance.argmax())
             return (

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from isd_core.support.errors import InputError
-from isd_policy.normaliser import CONSTANT_RANGE
 
 CHOICES = ("medoid", "coherent")
 MOST = 1024
@@ -67,9 +66,3 @@ def nearest(chunks: np.ndarray, rest: np.ndarray) -> int:
     common = min(chunks.shape[1], len(rest))
     distances = np.linalg.norm((chunks[:, :common] - rest[:common]).reshape(len(chunks), -1), axis=-1)
     return int(np.argmin(np.where(np.isfinite(distances), distances, np.inf)))
-
-
-def unit_of(action_range: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """[Da] half the range of the training actions; 1 where they are constant."""
-    low, high = action_range
-    return np.where(high - low < CONSTANT_RANGE, 1.0, (high - low) / 2)

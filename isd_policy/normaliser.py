@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,6 +73,11 @@ class MinMax(nn.Module):
     def inverse(self, x: Tensor) -> Tensor:
         """[..., d] normalised -> in the data's units."""
         return x * self.half_range + (self.low + self.high) / 2
+
+
+def half_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """[d] `MinMax.half_range` of statistics that are arrays: 1 for a constant number."""
+    return np.where(high - low < CONSTANT_RANGE, 1.0, (high - low) / 2)
 
 
 class ActionScale(nn.Module):

@@ -1,18 +1,10 @@
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
 
 from isd_core.support.errors import InputError
+from isd_envs.rollouts.rollout import Request
 from isd_policy.batched import BatchedPolicy
-
-
-@dataclass(frozen=True)
-class Request:
-    episode: int
-    call: int
-    obs: dict
 
 
 @pytest.fixture

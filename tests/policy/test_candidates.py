@@ -1,20 +1,20 @@
 """Of several chunks one is executed: the middle one, or one that continues the last; on two ways never their mean."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
 
 import isd_policy
 from isd_core.support.errors import InputError
+from isd_envs.rollouts.rollout import Request
 from isd_policy.backend import Call
 from isd_policy.batched import BatchedPolicy
-from isd_policy.candidates import chosen, medoid, nearest, unit_of
+from isd_policy.candidates import chosen, medoid, nearest
 from isd_policy.deploy.bundle import __main__ as bundle
 from isd_policy.deploy.bundle.folder import read
 from isd_policy.deploy.client import RemotePolicy
 from isd_policy.deploy.export import __main__ as export
+from isd_policy.normaliser import half_range
 from tests.policy.deploy.serving import running
 
 
@@ -67,7 +67,7 @@ def test_only_the_actions_that_both_have_are_compared():
 
 def test_distances_count_in_half_ranges_of_the_actions():
     """A number that spans 200 is no more than one that spans 2; a constant one is nothing."""
-    unit = unit_of((np.array([-100.0, -1.0, 3.0]), np.array([100.0, 1.0, 3.0])))
+    unit = half_range(np.array([-100.0, -1.0, 3.0]), np.array([100.0, 1.0, 3.0]))
     np.testing.assert_array_equal(unit, [100.0, 1.0, 1.0])
     chunks = np.zeros((3, 1, 3))
     chunks[:, 0, 0], chunks[:, 0, 1] = [0.0, 10.0, 20.0], [0.0, 0.9, 0.05]
@@ -102,9 +102,9 @@ def test_the_answer_is_the_medoid_of_the_policy_s_own_chunks(spread, rows):
         spread.predict(spread.preprocess([call])._replace(noise=inputs.noise[5 * k : 5 * k + 5]))
         for k, call in enumerate(calls)
     ]
-    picked = [chunks[medoid(chunks / unit_of(spread.action_range))] for chunks in every]
+    picked = [chunks[medoid(chunks / half_range(*spread.action_range))] for chunks in every]
     np.testing.assert_allclose(spread.infer(inputs), picked, atol=1e-6)
-    assert any(medoid(chunks / unit_of(spread.action_range)) != 0 for chunks in every)
+    assert any(medoid(chunks / half_range(*spread.action_range)) != 0 for chunks in every)
 
 
 def test_act_continues_what_was_left_of_the_last_chunk(spread, observations):
@@ -142,13 +142,6 @@ def test_what_is_no_choice_is_refused_and_changes_nothing(policy, options, messa
 
 
 # -- rollouts ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Request:
-    episode: int
-    call: int
-    obs: dict
 
 
 @pytest.fixture
