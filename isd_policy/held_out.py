@@ -19,7 +19,7 @@ from isd_core import objectives
 from isd_core.sampling import check_counts
 from isd_core.support import seeds
 from isd_core.support.errors import InputError
-from isd_core.support.files import read_json, write_json
+from isd_core.support.files import write_json
 from isd_core.support.registry import build
 from isd_core.training import checkpoint
 from isd_core.training.batches import to_device
@@ -33,7 +33,7 @@ from isd_policy.horizons import Horizons
 from isd_policy.loading import load_policy
 from isd_policy.normaliser import CONSTANT_RANGE
 from isd_policy.policy import Policy
-from isd_policy.selection import FOLDER
+from isd_policy.selection import Judged, check_every
 from isd_policy.validation import check_whole
 
 MEMBERS = (objectives,)
@@ -58,7 +58,7 @@ def split(demonstrations: Demonstrations, share: Any, seed: int) -> tuple[np.nda
 
 
 @dataclass
-class HeldOut:
+class HeldOut(Judged):
     """Judges every checkpoint that is due, on the training's device, and says which is the best.
 
     every: steps between judgements, 0 for all checkpoints. The `keep` checkpoints with the smallest error at the first
@@ -75,6 +75,8 @@ class HeldOut:
     recorded: ActionChunks
     objective: Mapping[str, Any]
 
+    largest_is_best = False
+
     @classmethod
     def of(
         cls,
@@ -86,14 +88,10 @@ class HeldOut:
         actions: ActionRepresentation,
     ) -> HeldOut:
         """From a resolved training config. Raises `InputError` for a bad field."""
-        fields, step = config["evaluation"], config["trainer"]["checkpoint_every"]
+        fields = config["evaluation"]
         for name in ("every", "keep"):
             check_whole(fields, name, least=0)
-        if fields["every"] % step:
-            raise InputError(
-                f"evaluation.every={fields['every']} must be a multiple of trainer.checkpoint_every={step}: it is "
-                "checkpoints that are judged."
-            )
+        check_every(config)
         return cls(
             run_dir=Path(config["run_dir"]),
             seed=config["seed"],
@@ -109,7 +107,7 @@ class HeldOut:
     def __call__(self, trainer: Trainer) -> None:
         """After a checkpoint, where it is due: judges it, writes, logs and tells the result."""
         place = checkpoint.folder(self.run_dir, trainer.step)
-        out = self.run_dir / FOLDER / f"{place.name}.json"
+        out = self.result(place)
         due = not self.every or trainer.step % self.every == 0 or trainer.step == trainer.cfg.steps
         if not due or out.exists() or not trainer.step:
             return
@@ -141,14 +139,9 @@ class HeldOut:
         """The checkpoints that stay: the best."""
         return [place for place, _ in self.ranking()[: self.keep]]
 
-    def ranking(self) -> list[tuple[Path, float]]:
-        """(checkpoint, its mean error at the first NFE) from best to worst; of equals the later one first."""
-        found = []
-        for path in (self.run_dir / FOLDER).glob("step_*.json"):
-            content = read_json(path)
-            place = checkpoint.folder(self.run_dir, content["checkpoint"]["step"])
-            found.append((place, float(content["action_error"][str(self.nfe[0])]["mean"])))
-        return sorted(sorted(found, key=lambda entry: entry[0].name, reverse=True), key=lambda entry: entry[1])
+    def measure(self, content: Mapping[str, Any]) -> float:
+        """The mean error."""
+        return float(content["action_error"][str(self.nfe[0])]["mean"])
 
     @property
     def chosen(self) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +24,46 @@ from isd_policy.validation import check_whole
 FOLDER = "evaluations"
 
 
+class Judged(ABC):
+    """The checkpoints of a run that were judged, one result file each, and their order.
+
+    nfe: numbers of network evaluations, the first of which decides.
+    """
+
+    run_dir: Path
+    nfe: list[int]
+    largest_is_best = True
+
+    @abstractmethod
+    def measure(self, content: Mapping[str, Any]) -> float:
+        """What decides, in the content of a result file."""
+
+    def result(self, place: Path) -> Path:
+        """Where the result of a checkpoint is written."""
+        return self.run_dir / FOLDER / f"{place.name}.json"
+
+    def ranking(self) -> list[tuple[Path, float]]:
+        """(checkpoint, its measure) from best to worst; of equals the later one first."""
+        found = []
+        for path in (self.run_dir / FOLDER).glob("step_*.json"):
+            content = read_json(path)
+            found.append((checkpoint.folder(self.run_dir, content["checkpoint"]["step"]), self.measure(content)))
+        sign = 1 if self.largest_is_best else -1
+        return sorted(found, key=lambda entry: (sign * entry[1], entry[0].name), reverse=True)
+
+
+def check_every(config: Mapping[str, Any]) -> None:
+    """Raises `InputError` unless the steps between judgements of a training config fall on checkpoints."""
+    every, step = config["evaluation"]["every"], config["trainer"]["checkpoint_every"]
+    if every % step:
+        raise InputError(
+            f"evaluation.every={every} must be a multiple of trainer.checkpoint_every={step}: it is checkpoints that "
+            "are evaluated."
+        )
+
+
 @dataclass
-class Selection:
+class Selection(Judged):
     """Evaluates every checkpoint that is due, one after another, while the training goes on.
 
     every: steps between evaluations, 0 for none. The starts are those of the stream "selection", which no reported
@@ -47,12 +86,7 @@ class Selection:
         fields = config["evaluation"]
         for name, least in (("every", 0), ("episodes", 1), ("workers", 1), ("keep", 0)):
             check_whole(fields, name, least=least)
-        step = config["trainer"]["checkpoint_every"]
-        if fields["every"] % step:
-            raise InputError(
-                f"evaluation.every={fields['every']} must be a multiple of trainer.checkpoint_every={step}: it is "
-                "checkpoints that are evaluated."
-            )
+        check_every(config)
         nfe = check_counts(fields["nfe"], check_nfe)
         return cls(Path(config["run_dir"]), config["seed"], **fields | {"nfe": nfe})
 
@@ -77,18 +111,9 @@ class Selection:
         """The checkpoints that stay: those not evaluated yet, and the best."""
         return [*self._pending(), *(place for place, _ in self.ranking()[: self.keep])]
 
-    def ranking(self) -> list[tuple[Path, float]]:
-        """(checkpoint, its mean score at the first NFE) from best to worst; of equals the later one first."""
-        found = []
-        for path in (self.run_dir / FOLDER).glob("step_*.json"):
-            content = read_json(path)
-            found.append((checkpoint.folder(self.run_dir, content["checkpoint"]["step"]), content))
-        scores = [(place, float(content["score"][str(self.nfe[0])]["mean"])) for place, content in found]
-        return sorted(scores, key=lambda entry: (entry[1], entry[0].name), reverse=True)
-
-    def result(self, place: Path) -> Path:
-        """Where the evaluation of a checkpoint is written."""
-        return self.run_dir / FOLDER / f"{place.name}.json"
+    def measure(self, content: Mapping[str, Any]) -> float:
+        """The mean score."""
+        return float(content["score"][str(self.nfe[0])]["mean"])
 
     def _pending(self) -> list[Path]:
         return [*self._waiting, *([self._running[0]] if self._running else [])]
