@@ -28,6 +28,10 @@ ABOUT = "samples.json"
 """Beside the images of a folder; an npz holds the same as the array `about`."""
 
 
+UNKNOWN = {"labels": "unknown", "rounding": "unknown", "codec": "unknown"}
+"""What is said of the samples of a stranger: the fields of every description, beside their count."""
+
+
 class SampleBatch(NamedTuple):
     """images: bytes [B, C, H, W]; labels: [B] or None where they are unknown."""
 
@@ -58,7 +62,7 @@ class Samples(ABC):
 
     def protocol(self) -> dict[str, Any]:
         """What two sets of samples have to share for their numbers to be comparable."""
-        said = self.about.get("samples", {"labels": "unknown", "rounding": "unknown", "codec": "unknown"})
+        said = self.about.get("samples", UNKNOWN)
         return said | {"count": self.count - len(self.bad)}
 
 
@@ -73,8 +77,9 @@ def open_samples(path: Path, max_bad: float = 0.0) -> Samples:
 
 def _said(about: Any) -> dict[str, Any]:
     """What a writer says of its samples; `ValueError` unless it has the form that `isd_image.sample` gives it."""
-    if not isinstance(about, dict) or not isinstance(about.get("samples", {}), dict):
-        raise ValueError("about describes no samples")
+    samples = about.get("samples", UNKNOWN) if isinstance(about, dict) else None
+    if not isinstance(samples, dict) or not samples.keys() - {"count"} == UNKNOWN.keys():
+        raise ValueError(f"about describes no samples by {', '.join(UNKNOWN)}")
     cycle = about.get("cycle") or []
     if not isinstance(cycle, list) or not all(isinstance(label, int) for label in cycle):
         raise ValueError("about has a cycle that is no list of classes")
@@ -95,9 +100,10 @@ class Npz(Samples):
         except DAMAGED as error:
             raise InputError(f"samples={path} is no npz of samples (arr_0: [N, H, W, C] bytes): {error}.") from error
         shape = self._rows.shape
-        if self._rows.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or shape[0] == 0:
+        if self._rows.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or 0 in shape:
             raise InputError(
-                f"samples={path}: arr_0 is {self._rows.dtype} of shape {list(shape)}, expected bytes [N, H, W, 1 or 3]."
+                f"samples={path}: arr_0 is {self._rows.dtype} of shape {list(shape)}, "
+                "expected bytes [N, H, W, 1 or 3] with at least one image of at least one pixel."
             )
         labels = self._labels
         if labels is not None and (labels.shape != shape[:1] or not np.issubdtype(labels.dtype, np.integer)):

@@ -280,6 +280,17 @@ def an_npz_of_larger_images(folder):
     return "s.npz"
 
 
+def an_npz_of_images_of_no_size(folder):
+    np.savez(folder / "s.npz", arr_0=np.zeros((4, 0, 8, 1), np.uint8))
+    return "s.npz"
+
+
+def an_npz_described_by_something_else(folder):
+    about = json.dumps({"samples": {"_target_": "os.system"}})
+    np.savez(folder / "s.npz", arr_0=np.zeros((4, 8, 8, 1), np.uint8), about=np.array(about))
+    return "s.npz"
+
+
 BAD_SAMPLES = {
     no_png: "is no folder and no .npz",
     a_damaged_png: "bad file 0.png",
@@ -288,6 +299,8 @@ BAD_SAMPLES = {
     an_npz_of_floats: "expected bytes",
     an_npz_with_too_few_labels: "labels (arr_1) of shape [3]",
     an_npz_of_larger_images: "81 features, the reference 64",
+    an_npz_of_images_of_no_size: "at least one pixel",
+    an_npz_described_by_something_else: "describes no samples by labels, rounding, codec",
 }
 
 
