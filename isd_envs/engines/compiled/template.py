@@ -23,7 +23,7 @@ class Template:
     def __init__(self, spec: EnvSpec) -> None:
         self.spec = spec
         self._turn = threading.Lock()
-        self.environment = simulator.make(spec)
+        self.environment = simulator.make(spec, hard_reset=False)  # one building of its XML instead of two
         with simulator.silence():
             self.environment.reset()
         self.arms: Arms = read_arms(self.environment)
