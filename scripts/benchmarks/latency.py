@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ from isd_envs.spec import EnvSpec
 from isd_policy.backend import Call, Inputs, PolicyBackend
 from isd_policy.build import HEAD, build_policy
 from isd_policy.deploy.export import graphs, int8
-from isd_policy.deploy.export.onnx_policy import OnnxPolicy, session_of
+from isd_policy.deploy.export.onnx_policy import OnnxPolicy
+from isd_policy.deploy.export.sessions import BFLOAT16, session_of
 from isd_policy.latency import percentiles
 from isd_policy.normaliser import MinMax
 from isd_policy.objectives import DiffusionSampler
@@ -167,8 +169,9 @@ def exported(policy: Policy) -> Iterator[Method]:
 
 
 def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32") -> Iterator[Method]:
-    """ONNX Runtime on the processor."""
-    backend = "onnxruntime" if precision == "float32" else f"onnxruntime, {precision}"
+    """ONNX Runtime on the processor; OpenVINO for products of bfloat16 numbers."""
+    backend = "openvino" if precision == BFLOAT16 else "onnxruntime"
+    backend += "" if precision == "float32" else f", {precision}"
     inputs = inputs_of(policy)
     for nfe in FEW:
         file = folder / f"{precision}_{nfe}.onnx"
@@ -176,7 +179,8 @@ def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32")
         if precision == "int8":
             int8.quantise(file)
         size, limits = policy.action_size, policy.action_range
-        runtime = OnnxPolicy(file, policy.schema, policy.horizons, size, limits, nfe, batch=1, threads=threads)
+        about = {"batch": 1, "threads": threads, "precision": precision}
+        runtime = OnnxPolicy(file, policy.schema, policy.horizons, size, limits, nfe, **about)
         yield Method(backend, f"{nfe} NFE", lambda runtime=runtime: runtime.infer(inputs))  # type: ignore[misc]
     if precision == "float32":
         graphs.write_onnx(graphs.trace(policy, 1, CANDIDATES), file := folder / "candidates.onnx")
@@ -188,13 +192,13 @@ def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32")
 
 
 def onnx_step(policy: Policy, file: Path, threads: int, precision: str) -> VelocityNet:
-    """One network call in ONNX Runtime."""
+    """One network call of a graph."""
     names = ("x", "t", "s", "obs")
     with torch.no_grad():
         graphs.write_onnx(torch.export.export(Step(policy.net), step_example(policy)), file, names)
     if precision == "int8":
         int8.quantise(file)
-    session = session_of(file, threads)
+    session = session_of(file, threads, precision)
 
     def net(x: Tensor, t: Tensor, s: Tensor, cond: Cond) -> Tensor:
         values = (value.contiguous().numpy() for value in (x, t, s, cond["obs"]))
@@ -222,6 +226,8 @@ def methods_of(policy: Policy, folder: Path, threads: int) -> Iterator[Method]:
     if policy.device.type == "cpu":
         yield from onnx(policy, folder, threads)
         yield from onnx(policy, folder, threads, "int8")
+        if find_spec("openvino") is not None:
+            yield from onnx(policy, folder, threads, BFLOAT16)
 
 
 def timed(call: Callable[[], Any], seconds: float) -> dict[str, float]:

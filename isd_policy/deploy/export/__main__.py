@@ -25,6 +25,8 @@ def main(cfg: DictConfig) -> None:
     precision = config["precision"]
     if precision not in TOLERANCES:
         raise InputError(f"precision={precision}: expected one of {', '.join(TOLERANCES)}.")
+    if precision == "bfloat16" and formats != ["onnx"]:
+        raise InputError("precision=bfloat16 needs formats=[onnx]: OpenVINO computes it, and torch's program does not.")
     if precision == "int8" and (formats != ["onnx"] or config["batch"] != 1):
         raise InputError(
             "precision=int8 needs formats=[onnx] and batch=1: the rows of a call would share their scales."

@@ -1,10 +1,9 @@
-"""A policy computed by ONNX Runtime."""
+"""A policy computed from an ONNX graph."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,31 +12,17 @@ from isd_core.support.errors import InputError
 from isd_policy.backend import Inputs, PolicyBackend, Prefix, check_initial_noise
 from isd_policy.build import schema_of
 from isd_policy.deploy.export.folder import LENGTH, NOISE, ONNX, PREFIX, Export
+from isd_policy.deploy.export.sessions import session_of
 from isd_policy.horizons import Horizons
 from isd_policy.observations import ObservationSchema
 
 
-def session_of(file: Path, threads: int) -> Any:
-    """ONNX Runtime's session of a graph, on the processor; `InputError` without the package.
-
-    Its threads do not spin while they wait, because the control loop shares the cores.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(f"An ONNX policy needs onnxruntime ({error}): pip install 'isd-flow[export]'.") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-
-
 class OnnxPolicy(PolicyBackend):
-    """A policy computed by ONNX Runtime on the processor, with the graph's number of network calls.
+    """A policy computed on the processor from an ONNX graph, with the graph's number of network calls.
 
     file: the graph, for any number of rows or, with `batch`, for so many; threads: of the network, None takes torch's
-    number; action_range and longest_prefix: see `PolicyBackend`. Raises `InputError` without the package onnxruntime.
+    number; precision: of its products, which decides what computes it (`session_of`); action_range and longest_prefix:
+    see `PolicyBackend`. Raises `InputError` without the package that computes it.
     """
 
     def __init__(
@@ -53,8 +38,9 @@ class OnnxPolicy(PolicyBackend):
         threads: int | None = None,
         training_range: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
         longest_prefix: int | None = None,
+        precision: str = "float32",
     ) -> None:
-        self.session = session_of(file, torch.get_num_threads() if threads is None else threads)
+        self.session = session_of(file, torch.get_num_threads() if threads is None else threads, precision)
         self.schema, self.horizons, self.nfe, self.initial_noise = (
             schema,
             horizons,
@@ -86,6 +72,7 @@ class OnnxPolicy(PolicyBackend):
                 if "low" in about
             },
             card.get("longest_prefix"),  # not there in exports from before there were any
+            graph["precision"],
         )
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from isd_core.support.cli import compose_config, resolved
+from isd_core.support.files import read_json
 from isd_core.training import checkpoint
 from isd_image.build import KIND as IMAGE
 from isd_image.build import build_network, load_generator
@@ -161,11 +162,13 @@ def _in_config(change: Change) -> Change:
 
 
 def write_hostile(out: Path, meta: Mapping[str, Any], change: Change, state: Mapping[str, Any]) -> Path:
-    """The checkpoint of that description and those weights, with a change to its config."""
-    hostile = copy.deepcopy(dict(meta))
-    change(hostile["config"])
+    """The checkpoint of that description and those weights, with a change to its config and a hash that is right."""
     shutil.rmtree(out / "hostile", ignore_errors=True)
-    return checkpoint.save(out / "hostile", 1, {"model": state, "ema": state}, hostile)
+    place = checkpoint.save(out / "hostile", 1, {"model": state, "ema": state}, meta)
+    described = read_json(place / checkpoint.META)
+    change(described["config"])
+    (place / checkpoint.META).write_text(json.dumps(checkpoint.with_hash(described)))  # NaN, which our writer refuses
+    return place
 
 
 def _nested_json(out: Path, source: Path) -> Tally:

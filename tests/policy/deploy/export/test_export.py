@@ -19,6 +19,7 @@ from isd_policy.deploy.export import __main__ as export
 from isd_policy.deploy.export import folder, graphs, int8, writer
 from isd_policy.deploy.export.onnx_policy import OnnxPolicy
 from isd_policy.deploy.export.parity import largest_differences, program_graph, random_inputs
+from isd_policy.deploy.export.sessions import session_of
 from isd_policy.deploy.export.writer import OBSERVATIONS, TOLERANCES
 
 pytest.importorskip("onnxruntime")
@@ -223,7 +224,16 @@ def test_an_export_is_for_the_processor(exported):
 
 
 @pytest.mark.parametrize(
-    "words", [["formats=[]"], ["formats=[tflite]"], ["nfe=0"], ["batch=0"], ["precision=int4"], ["precision=int8"]]
+    "words",
+    [
+        ["formats=[]"],
+        ["formats=[tflite]"],
+        ["nfe=0"],
+        ["batch=0"],
+        ["precision=int4"],
+        ["precision=int8"],
+        ["precision=bfloat16"],
+    ],
 )
 def test_settings_out_of_range(words, make_bundle, tmp_path, capsys):
     words = [f"bundle={make_bundle()}", f"out={tmp_path / 'e'}", *words]
@@ -292,6 +302,51 @@ def test_an_export_of_bytes_computes_row_by_row(make_bundle, tmp_path, monkeypat
     calls = [Call([rough.row(row)] * 2, (0, i)) for i, row in enumerate(observations(3))]
     together = rough.infer(rough.preprocess(calls))
     np.testing.assert_array_equal(together[2:], rough.infer(rough.preprocess(calls[2:])))
+
+
+# -- products of bfloat16 numbers --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def short_numbers():
+    """Skips on processors that cannot multiply bfloat16 numbers."""
+    openvino = pytest.importorskip("openvino")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor has no bfloat16 instructions")
+
+
+@pytest.mark.parametrize("batch", ["1", "null"])
+def test_an_export_with_bfloat16_products(batch, short_numbers, make_bundle, tmp_path, monkeypatch, observations):
+    monkeypatch.setattr(writer, "OBSERVATIONS", 20)
+    bundle = make_bundle()
+    words = [f"bundle={bundle}", f"out={tmp_path / 'short'}", "formats=[onnx]", "precision=bfloat16"]
+    assert export.main.run(*words, f"batch={batch}") == 0
+    graph = folder.read(tmp_path / "short").meta["graph"]
+    assert graph["precision"] == "bfloat16"
+    assert TOLERANCE < graph["difference"]["onnx"] < TOLERANCES["bfloat16"]
+    rough = isd_policy.load(tmp_path / "short")
+    calls = [Call([rough.row(row)] * 2, (0, i)) for i, row in enumerate(observations(3))]
+    exact = isd_policy.load(bundle)
+    unit = (exact.action_range[1] - exact.action_range[0]) / 2
+    difference = np.abs(rough.infer(rough.preprocess(calls)) - exact.infer(exact.preprocess(calls))) / unit
+    assert difference.max() < TOLERANCES["bfloat16"]
+
+
+def test_without_bfloat16_instructions_another_precision_is_advised(exported, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+
+    class Old:
+        def get_property(self, device, name):
+            return ["FP32"]
+
+    monkeypatch.setattr(openvino, "Core", Old)
+    with pytest.raises(InputError, match="precision=float32 or int8"):
+        session_of(exported[1] / folder.ONNX, 1, "bfloat16")
+
+
+def test_a_precision_that_nothing_computes_is_refused(exported):
+    with pytest.raises(InputError, match="'float8' is unknown"):
+        session_of(exported[1] / folder.ONNX, 1, "float8")
 
 
 def test_a_graph_that_gives_no_numbers_is_not_taken_for_the_policy(policy):
