@@ -13,7 +13,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.registry import register
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.episodes import divide
-from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions, check_no_choice, chosen_keys
+from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions, check_no_choice, chosen_keys, finite
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 from isd_policy.data.trees import RowsOfTree, Span, Tree, opened
 
@@ -177,13 +177,7 @@ def _column(tree: Tree, spans: Sequence[Span], key: str, names: Sequence[str]) -
                 f"{tree.path}: {span.array} (`{key}`) has {values.shape[1]} numbers a step in {name} and "
                 f"{found[0].shape[1]} in {names[0]}; all episodes of a file must agree."
             )
-        if not np.isfinite(values).all():
-            step, column = np.argwhere(~np.isfinite(values))[0]
-            raise InputError(
-                f"{tree.path}: {span.array} (`{key}`) holds {values[step, column]} in {name} at step {step}, column "
-                f"{column}. Remove or repair the episode."
-            )
-        found.append(values)
+        found.append(finite(values, f"{tree.path}: {span.array} (`{key}`) of {name}"))
     return np.concatenate(found)
 
 

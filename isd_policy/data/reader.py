@@ -126,3 +126,13 @@ def chosen_keys(path: Path, options: ReadOptions, known: Mapping[str, Any]) -> t
     if not keys:
         raise InputError(f"{path} has no observations, so there is nothing that a policy could see.")
     return keys
+
+
+def finite(values: np.ndarray, place: str) -> np.ndarray:
+    """The numbers [steps, size], which come from `place`; `InputError` that names the first one that is not finite."""
+    if not np.isfinite(values).all():
+        step, column = np.argwhere(~np.isfinite(values))[0]
+        raise InputError(
+            f"{place} holds {values[step, column]} at step {step}, column {column}. Remove or repair the episode."
+        )
+    return values

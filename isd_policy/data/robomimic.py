@@ -19,7 +19,7 @@ from isd_core.support.registry import register
 from isd_envs.demonstrations import hdf5
 from isd_envs.demonstrations.hdf5 import DemonstrationFile
 from isd_policy.data.demonstrations import Demonstrations, Rows
-from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions
+from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions, finite
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 
 PICTURE_NDIM = 4
@@ -184,14 +184,7 @@ class _Reader:
                 "[steps] or [steps, size], or pictures of bytes [steps, height, width, channels]."
             )
         values = node[()].astype(np.float32)
-        values = values[:, None] if values.ndim == 1 else values
-        if not np.isfinite(values).all():
-            step, column = np.argwhere(~np.isfinite(values))[0]
-            raise InputError(
-                f"{self.path}: data/{name}/{key} holds {values[step, column]} at step {step}, column {column}; remove "
-                "or repair the demonstration."
-            )
-        return values
+        return finite(values[:, None] if values.ndim == 1 else values, f"{self.path}: data/{name}/{key}")
 
     def _check_sizes(self, key: str, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> None:
         for name, shape in zip(names, shapes, strict=True):

@@ -19,7 +19,7 @@ from isd_core.support.registry import register
 from isd_core.support.zarr_checks import check_chunks, digest, has_checksums, lost_chunks, read_rows
 from isd_core.support.zarr_groups import check_link, is_group, open_group
 from isd_policy.data.demonstrations import Demonstrations, Rows
-from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions
+from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions, finite
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 
 FORMAT = "isd-episodes"
@@ -175,10 +175,7 @@ def _numbers(store: Store, key: str, spans: Sequence[tuple[int, int]]) -> np.nda
         raise InputError(f"{store.path}: data/{key} has shape {array.shape}; expected [steps, size] numbers.")
     values = read_rows(store.path, array).astype(np.float32, copy=False)
     values = np.concatenate([values[begin:end] for begin, end in spans])
-    if not np.isfinite(values).all():
-        step, column = np.argwhere(~np.isfinite(values))[0]
-        raise InputError(f"{store.path}: data/{key} holds {values[step, column]} at step {step}, column {column}.")
-    return values
+    return finite(values, f"{store.path}: data/{key}")
 
 
 def _rows(store: Store, key: str, spans: Sequence[tuple[int, int]], pictures: str) -> Rows:

@@ -179,8 +179,17 @@ def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32")
         if precision == "int8":
             int8.quantise(file)
         size, limits = policy.action_size, policy.action_range
-        about = {"batch": 1, "threads": threads, "precision": precision}
-        runtime = OnnxPolicy(file, policy.schema, policy.horizons, size, limits, nfe, **about)
+        runtime = OnnxPolicy(
+            file,
+            policy.schema,
+            policy.horizons,
+            size,
+            limits,
+            nfe,
+            batch=1,
+            threads=threads,
+            precision=precision,
+        )
         yield Method(backend, f"{nfe} NFE", lambda runtime=runtime: runtime.infer(inputs))  # type: ignore[misc]
     if precision == "float32":
         graphs.write_onnx(graphs.trace(policy, 1, CANDIDATES), file := folder / "candidates.onnx")

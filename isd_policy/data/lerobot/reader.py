@@ -15,7 +15,7 @@ from isd_core.support.registry import register
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.lerobot import layout, video
 from isd_policy.data.lerobot.layout import CAMERAS, Episode, Layout
-from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions, chosen_keys
+from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions, chosen_keys, finite
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 
 ACTION, STATE = "action", "observation.state"
@@ -214,13 +214,7 @@ def _numbers(episode: Episode, feature: str, column: Any, size: int) -> np.ndarr
         raise InputError(
             f"{episode.data}: {feature} has {array.shape[1]} numbers a step, and meta/info.json says {size}."
         )
-    if not np.isfinite(array).all():
-        step, place = np.argwhere(~np.isfinite(array))[0]
-        raise InputError(
-            f"{episode.data}: {feature} of episode {episode.index} holds {array[step, place]} at step {step}, column "
-            f"{place}. Remove or repair the episode."
-        )
-    return array
+    return finite(array, f"{episode.data}: {feature} of episode {episode.index}")
 
 
 def _labels(found: Layout, offered: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

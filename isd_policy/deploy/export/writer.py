@@ -34,8 +34,17 @@ def write_export(bundle: Bundle, out: Path, nfe: int, batch: int | None, formats
             if precision == "int8":
                 int8.quantise(file)
             size, limits, most = policy.action_size, policy.action_range, policy.longest_prefix
-            about = {"longest_prefix": most, "precision": precision}
-            opened = OnnxPolicy(file, policy.schema, policy.horizons, size, limits, nfe, batch, **about)
+            opened = OnnxPolicy(
+                file,
+                policy.schema,
+                policy.horizons,
+                size,
+                limits,
+                nfe,
+                batch,
+                longest_prefix=most,
+                precision=precision,
+            )
             written["onnx"] = opened.infer
         if "program" in formats:
             graphs.write_program(program, file := folder / PROGRAM)

@@ -191,7 +191,7 @@ REFUSED = {
     "episodes nobody divides": (flat, None, MAPPED, r"does not say where its episodes end.*dataset\.episodes"),
     "flags of another length": (flags, None, {**MAPPED, "episodes": ["terminals", "no"]}, "no, which is not there"),
     "no numbers": (ends, replace("obs/state", np.array([b"a"] * 17)), MAPPED, "expected numbers"),
-    "NaN": (ends, replace("obs/state", np.full((17, 3), np.nan)), MAPPED, "holds nan in episode_0 at step 0"),
+    "NaN": (ends, replace("obs/state", np.full((17, 3), np.nan)), MAPPED, "of episode_0 holds nan at step 0"),
     "sizes": (
         groups,
         replace("log/run_9/obs/state", STATE[:9, :2]),
