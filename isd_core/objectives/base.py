@@ -100,9 +100,9 @@ class Residual(NamedTuple):
         return self.value if self.weight is None else self.weight * self.value
 
     @property
-    def size(self) -> Tensor | None:
-        """weight^2 * value without gradient, [n]; None where it is the value."""
-        return None if self.weight is None else (self.weight**2 * self.value).detach()
+    def size(self) -> Tensor:
+        """weight^2 * value without gradient, [n]."""
+        return (self.value if self.weight is None else self.weight**2 * self.value).detach()
 
 
 DIAGONAL_ROWS = ("rest", "all")
@@ -248,7 +248,7 @@ class FlowMapObjective(Objective):
         residual = self.residual(net, at, F_ts, F_tt, extra)
         flow = self.diagonal_discrepancy(F_apart, apart.v)  # [B]
         terms = {"residual": residual.value, "flow": flow}
-        size = None if residual.size is None else torch.cat([residual.size, self.diagonal * flow.detach()])
+        size = torch.cat([residual.size, self.diagonal * flow.detach()])
         out = self._weighted(
             torch.cat([residual.weighted, self.diagonal * flow]), size, torch.cat([at.t, apart.t]), terms
         )
@@ -265,7 +265,7 @@ class FlowMapObjective(Objective):
         residual = self.residual(net, at, F_ts, F_tt.detach(), extra)
         flow = self.diagonal_discrepancy(F_tt, at.v)  # [B]
         terms = {"residual": residual.value, "flow": flow}
-        size = None if residual.size is None else residual.size + self.diagonal * flow.detach()
+        size = residual.size + self.diagonal * flow.detach()
         return self._weighted(residual.weighted + self.diagonal * flow, size, at.t, terms)
 
     def _one_term_on_each_row(self, net: VelocityNet, points: Points, extra: Any) -> LossOut:
@@ -278,20 +278,18 @@ class FlowMapObjective(Objective):
             flow = self.diagonal_discrepancy(F_all, points.v)  # [B]
             terms = {"residual": residual.value, "flow": flow}
             none = torch.zeros_like(flow[split:])
-            size = None
-            if residual.size is not None:
-                size = torch.cat([residual.size, none]) + self.diagonal * flow.detach()
+            size = torch.cat([residual.size, none]) + self.diagonal * flow.detach()
             return self._weighted(torch.cat([residual.weighted, none]) + self.diagonal * flow, size, points.t, terms)
         F_rest, F_ts = self._diagonal_and_jump(net, rest, at)  # [B - R, ...] and [R, ...], from one call of B rows
         F_tt = self._diagonal(net, at) if self.wants_diagonal else None  # [R, ...]
         residual = self.residual(net, at, F_ts, F_tt, extra)
         flow = self.diagonal_discrepancy(F_rest, rest.v)  # [B - R]
         terms = {"residual": residual.value, "flow": flow}
-        size = None if residual.size is None else torch.cat([residual.size, self.diagonal * flow.detach()])
+        size = torch.cat([residual.size, self.diagonal * flow.detach()])
         return self._weighted(torch.cat([residual.weighted, self.diagonal * flow]), size, points.t, terms)
 
-    def _weighted(self, value: Tensor, size: Tensor | None, t: Tensor, terms: dict[str, Tensor]) -> LossOut:
-        """The mean of the weighted values [B]; size: what the weights follow, where it is not the value."""
+    def _weighted(self, value: Tensor, size: Tensor, t: Tensor, terms: dict[str, Tensor]) -> LossOut:
+        """The mean of the weighted values [B]; size: what the weights follow."""
         detached = {name: term.detach() for name, term in terms.items()}
         return LossOut(self.weighting(value, t, self.path, size).mean(), detached)
 
