@@ -69,8 +69,13 @@ class Tensors:
     def __len__(self) -> int:
         return len(self.data)
 
+    def to(self, device: torch.device) -> Tensors:
+        """The same data in the memory of a device."""
+        return Tensors(self.data.to(device), {key: value.to(device) for key, value in self.cond.items()})
+
     def batch(self, indices: Tensor) -> dict[str, Any]:
         """{"x": [B, ...], "cond": {name: [B, ...]}}."""
+        indices = indices.to(self.data.device)
         return {"x": self.data[indices], "cond": {key: value[indices] for key, value in self.cond.items()}}
 
 

@@ -37,6 +37,7 @@ class TrainerConfig:
     batch_size: Count
     accumulate: Count = 1
     device: str = "auto"
+    data_on_device: bool = False
     precision: str = "float32"
     shard: str = "none"
     compile: bool | str = False

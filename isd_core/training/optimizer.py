@@ -22,7 +22,8 @@ class OptimizerConfig(ABC):
 
     @abstractmethod
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
-        """The optimiser of all parameters that want a gradient."""
+        """The optimiser of all parameters that want a gradient. One whose groups are `fused` is told on the device
+        which steps to skip; before those of another the host waits for the gradients."""
 
 
 @register("optimizer", "adamw")

@@ -16,6 +16,7 @@ RESUMABLE = (
     STEPS,
     "trainer.accumulate",
     "trainer.device",
+    "trainer.data_on_device",
     "trainer.compile",
     "trainer.shard",
     "trainer.log_every",

@@ -27,7 +27,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.files import remove_leftovers
 from isd_core.support.progress import Progress
 from isd_core.training import checkpoint, distributed, heads, sharding
-from isd_core.training.batches import Dataset, Prefetch, Shuffle, to_device
+from isd_core.training.batches import Dataset, Prefetch, Shuffle, held_on, to_device
 from isd_core.training.config import PRECISIONS, REDUCE_OVERHEAD, SCHEDULES, TrainerConfig
 from isd_core.training.diagnostics import ROWS, Watch, Window
 from isd_core.training.ema import EMA
@@ -36,6 +36,7 @@ from isd_core.training.loss_module import LossModule
 from isd_core.training.optimizer import optimizer_tensors, restore_optimizer
 from isd_core.training.resume import check_same_run
 from isd_core.training.run_lock import RunLock
+from isd_core.training.skips import Skips
 
 
 class DivergedError(RuntimeError):
@@ -80,7 +81,7 @@ class Trainer:
             )
         objective.check_rows(trainer.batch_size // self.parts)
         self.model = model.to(self.device)
-        self.dataset = dataset
+        self.dataset = held_on(dataset, self.device) if trainer.data_on_device else dataset
         precision, sharded = PRECISIONS[trainer.precision], trainer.shard == "full"
         self.loss = LossModule(self.model, objective, precision, keep_casts=not sharded).to(self.device)
         if self.loss.average is not None and sharded:
@@ -95,13 +96,13 @@ class Trainer:
                 part.compile()
         self.parallel = distributed.parallelise(self.loss, self.world, self.device, sharded, self.loss.frozen)
         self.optimizer = trainer.optimizer.build(self.loss)
+        self._skips = Skips(self.optimizer, self.device)
         laws = {"ema": trainer.ema, **{f"ema_{name}": law for name, law in trainer.averages.items()}}
         self.averages = {name: EMA(self.model, law) for name, law in laws.items()}
         self.indices = Shuffle(len(dataset), trainer.batch_size, seed)
-        self._batches = Prefetch(dataset.batch, self._part_indices)
+        self._batches = Prefetch(self.dataset.batch, self._part_indices, self.device)
         self.step = 0
         self.seconds = 0.0
-        self.skipped = 0
         self._stop = False
         self.id = uuid.uuid4().hex
         self._lock = RunLock(self.run_dir)
@@ -122,7 +123,11 @@ class Trainer:
         return self.cfg.optimizer.lr * warm * SCHEDULES[self.cfg.schedule](u)
 
     def train_step(self) -> tuple[LossOut, Tensor]:
-        """One optimiser step; a bad gradient changes nothing. Returns the loss and the unclipped gradient norm."""
+        """One optimiser step. Returns the loss and the unclipped gradient norm.
+
+        A gradient that is not finite changes neither weights nor the optimiser's state; the averages take the weights
+        of every step. Nothing here waits for the device.
+        """
         with self.loss.precision():
             return self._step()
 
@@ -133,17 +138,13 @@ class Trainer:
         norm = sharding.full_tensor(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         if self.cfg.clip_norm:
             nn.utils.clip_grads_with_norm_(parameters, self.cfg.clip_norm, norm)
-        if torch.isfinite(norm):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate(self.step) * group.get("lr_scale", 1.0)
-            self.optimizer.step()
-            for average in self.averages.values():
-                average.update(self.model)
-            if self.loss.average is not None:
-                self.loss.average.update(self.model.net)
-            self.skipped = 0
-        else:
-            self._skip(out)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.step) * group.get("lr_scale", 1.0)
+        self._skips.step(norm)
+        for average in self.averages.values():
+            average.update(self.model)
+        if self.loss.average is not None:
+            self.loss.average.update(self.model.net)
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         return out, norm
@@ -157,7 +158,7 @@ class Trainer:
         """Adds the gradient of one of this process's parts; the gradients are averaged after the last of them."""
         part = self.world.rank * self.cfg.accumulate + own
         key = (self.step, part) if part else (self.step,)
-        batch = to_device(self._batches(self.step * self.cfg.accumulate + own), self.device)
+        batch = self._batches(self.step * self.cfg.accumulate + own)
         rng = seeds.torch_rng(self.seed, "train-noise", *key, device=self.device)
         dropout = seeds.forked(seeds.derive(self.seed, "train-dropout", *key), self.device)
         with dropout, distributed.averaging(self.parallel, now=own == self.cfg.accumulate - 1):
@@ -165,15 +166,22 @@ class Trainer:
             (out.loss / self.cfg.accumulate).backward()
         return out
 
-    def _skip(self, out: LossOut) -> None:
-        self.skipped += 1
-        if self.skipped >= self.cfg.max_skipped:
+    @property
+    def skipped(self) -> int:
+        """How many of the latest steps had a bad gradient, one after the other; waits for the device."""
+        return self._skips.in_a_row
+
+    def _count_skipped(self, out: LossOut) -> int:
+        """How many steps were skipped since the last call. Raises `DivergedError` for too many in a row."""
+        steps, longest = self._skips.read()
+        if longest >= self.cfg.max_skipped:
             terms = ", ".join(f"{name} {value.mean():.3g}" for name, value in out.terms.items())
             raise DivergedError(
-                f"The gradient was not finite in {self.skipped} steps in a row (step {self.step}; {terms}), so "
+                f"The gradient was not finite in {longest} steps in a row (until step {self.step}; {terms}), so "
                 f"training stopped; the last checkpoint in {self.run_dir} is from before. Lower trainer.optimizer.lr "
                 "or guidance's omega, or use trainer.precision=float32."
             )
+        return steps
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
@@ -206,23 +214,29 @@ class Trainer:
         end = self.cfg.steps if until is None else min(until, self.cfg.steps)
         self._loggers = loggers
         self.loss.train()
-        window, watch = Window(), Watch(self.loss.objective)
+        window, watch, skipped = Window(), Watch(self.loss.objective), 0
         self._say(watch.at_start())
         with self._signals(), Progress(end, "train", "step", initial=self.step, quiet=not self.world.is_main) as bar:
             while self.step < end and not self.world.any(self._stop):
                 started = time.perf_counter()
                 out, norm = self.train_step()
                 window.add(out, norm)
+                logs = self.step % self.cfg.log_every == 0 or self.step == end
+                saves = self.step % self.cfg.checkpoint_every == 0
+                # what is read waits for the steps that the device has still to make: their time belongs to them
+                skipped += self._count_skipped(out) if logs or saves else 0
+                means = window.flush() if logs else {}
                 self.seconds += time.perf_counter() - started
                 shown = {}
-                if self.step % self.cfg.log_every == 0 or self.step == end:
-                    shown = self.world.mean(window.flush())
+                if logs:
+                    shown = self.world.mean(means)
                     record = {"step": self.step, "lr": self.learning_rate(self.step - 1), "seconds": self.seconds}
-                    record |= shown | self.diagnose()
+                    record |= shown | ({"skipped": skipped} if skipped else {}) | self.diagnose()
+                    skipped = 0
                     self.log(record)
                     self._say(watch(record))
                 bar.update(1, **shown)
-                if self.step % self.cfg.checkpoint_every == 0:
+                if saves:
                     self.save()
         return self.save()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -115,8 +115,13 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
+    def to(self, device: torch.device) -> LabelledImages:
+        """The same images in the memory of a device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
     def batch(self, indices: Tensor) -> dict[str, Tensor]:
         """{"image": [B, C, H, W], "label": [B]}"""
+        indices = indices.to(self.labels.device)
         return {"image": self.images[indices], "label": self.labels[indices]}
 
     def statistics(self) -> tuple[Tensor, Tensor]:

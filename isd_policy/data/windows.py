@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from isd_core.support.errors import InputError
 from isd_policy.actions import ActionRepresentation, Plain
-from isd_policy.data.demonstrations import Demonstrations
+from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.horizons import Horizons
 
 
@@ -33,7 +36,7 @@ class ActionChunks:
         schema = demonstrations.schema
         self._numbers, self._state = schema.numbers, torch.from_numpy(demonstrations.state)
         self._sizes = [schema.shapes[key][0] for key in schema.numbers]
-        self._pictures = {key: demonstrations.observations[key] for key in schema.pictures}
+        self._pictures: Mapping[str, Rows | Tensor] = {key: demonstrations.observations[key] for key in schema.pictures}
         lengths = torch.from_numpy(demonstrations.lengths)
         first = lengths.cumsum(0) - lengths
         counts = (lengths - horizons.prediction + horizons.observation + horizons.execution - 1).clamp_min(1)
@@ -50,17 +53,39 @@ class ActionChunks:
     def __len__(self) -> int:
         return len(self._begin)
 
+    def to(self, device: torch.device) -> ActionChunks:
+        """The same windows in the memory of a device. Raises `InputError` for pictures that are read from disk."""
+        pictures = {}
+        for key, values in self._pictures.items():
+            if not isinstance(values, np.ndarray | Tensor):
+                raise InputError(
+                    f"trainer.data_on_device=true: the pictures of {key} are read from disk batch by batch. Read them "
+                    "into memory (dataset.pictures=memory), or use trainer.data_on_device=false."
+                )
+            pictures[key] = torch.as_tensor(values).to(device)
+        moved = copy.copy(self)
+        moved._pictures = pictures
+        for name in ("actions", "_state", "_first", "_last", "_begin"):
+            setattr(moved, name, getattr(self, name).to(device))
+        return moved
+
     def batch(self, indices: Tensor) -> dict[str, Any]:
         """Windows `indices` [B]: {"obs": {key: [B, To, ...]}, "action": [B, T, Da]}, in the data's units."""
-        steps = self._begin[indices, None] + torch.arange(self.horizons.prediction)
+        indices = indices.to(self._begin.device)
+        steps = self._begin[indices, None] + torch.arange(self.horizons.prediction, device=indices.device)
         rows = steps.clamp(self._first[indices, None], self._last[indices, None])  # [B, T]
         seen = rows[:, : self.horizons.observation]
         state = _gather(self._state, seen).split(self._sizes, dim=-1)  # one gathering for all numbers
-        pictures = {key: torch.from_numpy(values[seen.numpy()]) for key, values in self._pictures.items()}
+        pictures = {key: _pictures(values, seen) for key, values in self._pictures.items()}
         return {
             "obs": dict(zip(self._numbers, state, strict=True)) | pictures,
             "action": _gather(self.actions, rows),
         }
+
+
+def _pictures(values: Rows | Tensor, rows: Tensor) -> Tensor:
+    """values[rows] for pictures [N, H, W, C] and rows [B, To]."""
+    return values[rows] if isinstance(values, Tensor) else torch.from_numpy(values[rows.numpy()])
 
 
 def _gather(values: Tensor, rows: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from isd_core.support.errors import InputError
 from isd_core.support.files import atomic_write
 from isd_core.training.config import TrainerConfig
 from isd_core.training.optimizer import AdamW
-from isd_core.training.trainer import DivergedError, Trainer
+from isd_core.training.trainer import Trainer
 from scripts.experiments import metrics
 from scripts.support.heads import taught, teachers_place
 from scripts.support.passes import Passes, count_passes
@@ -149,7 +149,7 @@ class Indices:
 def trainer_of(cell: ToyCell, setup: Setup, steps: int, out: Path) -> Trainer:
     """The package's trainer: Adam (AdamW without decay), a cosine schedule without warm-up, every step by itself.
 
-    Its averages are not used. A gradient that is not finite ends the training at once.
+    Its averages are not used.
     """
     config = TrainerConfig(
         steps=steps,
@@ -158,7 +158,6 @@ def trainer_of(cell: ToyCell, setup: Setup, steps: int, out: Path) -> Trainer:
         optimizer=AdamW(lr=cell.lr),
         warmup=0,
         clip_norm=cell.clip,
-        max_skipped=1,
     )
     model, run_dir = FreshDraws(setup.net, DATA[cell.data]), out / "runs" / cell.name
     return Trainer(
@@ -183,14 +182,15 @@ def train(cell: ToyCell, out: Path) -> dict[str, Any]:
         for due in sorted({round(u * steps) for u in POINTS}):
             norms: list[float] = []
             started = time.perf_counter()
-            try:
-                while trainer.step < due:
-                    norms.append(float(trainer.train_step()[1]))
-            except DivergedError:
-                diverged = trainer.step
+            while trainer.step < due and diverged is None:
+                norm = float(trainer.train_step()[1])
+                if math.isfinite(norm):
+                    norms.append(norm)
+                else:
+                    diverged = trainer.step - 1
+            seconds += time.perf_counter() - started
+            if diverged is not None:
                 break
-            finally:
-                seconds += time.perf_counter() - started
             curve.append({"step": due, "passes": due * passes.total} | measure(setup, cell.data) | _spread(norms))
     with atomic_write(weights_file(out, cell.name)) as temporary:
         save_file({key: value.contiguous() for key, value in setup.net.state_dict().items()}, temporary)

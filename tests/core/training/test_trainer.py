@@ -125,7 +125,20 @@ def test_a_bad_gradient_skips_the_step_and_is_counted(tmp_path):
 
 def test_too_many_bad_gradients_in_a_row_stop_the_run_with_advice(tmp_path):
     with pytest.raises(DivergedError, match=r"3 steps in a row .*lr"):
-        trainer(tmp_path, Exploding(set(range(4, 12))), max_skipped=3).run()
+        trainer(tmp_path, Exploding(set(range(4, 12))), max_skipped=3, log_every=1).run()
+
+
+@pytest.mark.parametrize("every", [{"log_every": 10}, {"log_every": 100, "checkpoint_every": 10}])
+def test_a_row_of_bad_gradients_that_ended_before_the_next_record_or_checkpoint_stops_it_there(tmp_path, every):
+    with pytest.raises(DivergedError, match=r"4 steps in a row \(until step 10;"):
+        trainer(tmp_path, Exploding(set(range(2, 6))), max_skipped=4, **every).run()
+    assert not checkpoint.steps(tmp_path)
+
+
+def test_a_row_across_a_record_counts_as_one(tmp_path):
+    trainer(tmp_path, Exploding({2, 3, 4, 5}), max_skipped=5, log_every=4).run()
+    with pytest.raises(DivergedError, match=r"4 steps in a row \(until step 8;"):
+        trainer(tmp_path / "stopped", Exploding({2, 3, 4, 5}), max_skipped=4, log_every=4).run()
 
 
 def test_sigterm_saves_and_ends_the_run(tmp_path):

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
 
+from isd_core.support.errors import InputError
 from isd_policy.data.windows import ActionChunks
 from isd_policy.horizons import Horizons
 
@@ -39,3 +43,31 @@ def test_shapes(demonstrations):
 
 def test_an_episode_shorter_than_every_window_is_kept(demonstrations):
     assert len(ActionChunks(demonstrations([1]), Horizons())) == 1
+
+
+def test_windows_held_on_a_device_are_the_same(demonstrations):
+    data = ActionChunks(demonstrations([12, 1, 30], {"a": 3, "b": 4}), Horizons())
+    indices = torch.tensor([0, 7, len(data) - 1])
+    assert_close(data.to(torch.device("cpu")).batch(indices), data.batch(indices), atol=0, rtol=0)
+    assert data.to(torch.device("meta")).batch(indices)["action"].is_meta
+
+
+def test_pictures_in_memory_are_held_there_and_those_on_disk_refused(demonstrations):
+    plain = demonstrations([12, 9], {"a": 3})
+    pictures = np.random.default_rng(0).integers(0, 256, (21, 8, 8, 3), dtype=np.uint8)
+
+    class OnDisk:
+        shape = pictures.shape
+
+        def __getitem__(self, rows):
+            return pictures[rows]
+
+    both = [
+        ActionChunks(replace(plain, observations={**plain.observations, "camera": values}), Horizons())
+        for values in (pictures, OnDisk())
+    ]
+    indices = torch.tensor([0, 5])
+    held = both[0].to(torch.device("cpu"))
+    assert_close(held.batch(indices), both[1].batch(indices), atol=0, rtol=0)
+    with pytest.raises(InputError, match="pictures of camera are read from disk"):
+        both[1].to(torch.device("cpu"))
