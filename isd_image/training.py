@@ -20,11 +20,11 @@ from isd_core.training.distributed import is_main_process
 from isd_core.training.trainer import Trainer
 from isd_image.build import KIND, build_model, load_generator, open_checkpoint
 from isd_image.codecs import Codec
-from isd_image.evaluate import evaluate_from
+from isd_image.evaluation import evaluate_from
 from isd_image.generate import SamplePlan, check_labels
 from isd_image.grid import write_panels
 from isd_image.identity import check_codec, with_content
-from isd_image.sample import plan_of
+from isd_image.sampling import plan_of
 
 
 def train(

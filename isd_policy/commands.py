@@ -1,4 +1,4 @@
-"""The commands `python -m isd_policy.train` and `isd_policy.evaluate`.
+"""The commands `python -m isd_policy.train`, `isd_policy.evaluate` and `isd_policy.run`.
 
 torch and the simulator are imported once a command's words are understood: help and refusals come at once.
 """
@@ -56,6 +56,17 @@ def evaluate(cfg: DictConfig) -> None:
         )
     if not result.complete:
         raise KeyboardInterrupt
+
+
+@command("policy_run")
+def run(cfg: DictConfig) -> None:
+    """Drives the simulated robot by a policy at a fixed rate; reports latencies, misses and what happened.
+
+    With inference_delay_ms it runs in simulated time instead and compares ways to cope with latency.
+    """
+    from isd_policy.driving import run_from
+
+    run_from(resolved(cfg))
 
 
 def _import_named(task: Mapping[str, Any]) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from isd_core.support.errors import InputError
 
@@ -83,13 +81,6 @@ class ObservationSchema:
     def zeros(self, *lead: int) -> dict[str, np.ndarray]:
         """key -> [*lead, ...] zeros."""
         return {key: np.zeros((*lead, *shape), self.dtype(key)) for key, shape in self.shapes.items()}
-
-    def join(self, obs: Mapping[str, Tensor]) -> Tensor:
-        """The vectors, key -> [B, To, d], as one [B, To, Do]; Do is 0 where there are only pictures."""
-        if self.numbers:
-            return torch.cat([obs[key] for key in self.numbers], dim=-1)
-        picture = obs[self.pictures[0]]
-        return torch.zeros(*picture.shape[:2], 0, device=picture.device)
 
     def _checked(self, obs: Mapping[str, np.ndarray], key: str) -> np.ndarray:
         if key not in obs:

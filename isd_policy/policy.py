@@ -131,7 +131,7 @@ class Policy(Trainable, PolicyBackend):
 
     def _state(self, obs: Mapping[str, Tensor]) -> Tensor:
         """The numbers of observations, normalised and joined, [B, To, Do]."""
-        return self.normaliser.observation(self.schema.join(obs))
+        return self.normaliser.observation(_joined(self.schema, obs))
 
     @torch.no_grad()
     def plan(
@@ -223,3 +223,11 @@ class Policy(Trainable, PolicyBackend):
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)
+
+
+def _joined(schema: ObservationSchema, obs: Mapping[str, Tensor]) -> Tensor:
+    """The vectors, key -> [B, To, d], as one [B, To, Do]; Do is 0 where there are only pictures."""
+    if schema.numbers:
+        return torch.cat([obs[key] for key in schema.numbers], dim=-1)
+    picture = obs[schema.pictures[0]]
+    return torch.zeros(*picture.shape[:2], 0, device=picture.device)

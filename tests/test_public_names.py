@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,19 +43,25 @@ print(callable(isd_policy.train) and callable(isd_policy.evaluate) and callable(
     assert run.stdout.strip() == "True"
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["isd_policy.train", "isd_policy.evaluate", "isd_image.train"]
-    + [f"isd_policy.deploy.{room}" for room in ("bundle", "export", "serve")],
-)
-def test_help_comes_without_torch(module):
+def commands():
+    """The modules of all commands, by which `python -m` runs them: the installed ones and two more."""
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].values()
+    named = {target.replace(".commands:", ".").partition(":")[0].removesuffix(".__main__") for target in targets}
+    return sorted(named | {"isd_core.training.reconstruct", "isd_policy.deploy.lerobot"})
+
+
+@pytest.mark.parametrize("module", commands())
+def test_help_and_refusals_come_without_torch(module):
     code = f"""
 import runpy, sys
-sys.argv[1:] = ["--help"]
-try:
-    runpy.run_module({module!r}, run_name="__main__")
-except SystemExit as ended:
-    print(ended.code, "torch" in sys.modules)
+for words in (["--help"], ["nothing_of_this_name=1"]):
+    sys.argv[1:] = words
+    try:
+        runpy.run_module({module!r}, run_name="__main__")
+    except SystemExit as ended:
+        print(ended.code, "torch" in sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert run.stdout.splitlines()[-1] == "0 False", run.stdout
+    help_text, _, told = run.stdout.rpartition("0 False\n")
+    assert len(help_text) > 100 and told == "2 False\n", run.stdout
+    assert "nothing_of_this_name" in run.stderr

@@ -54,7 +54,7 @@ class PowerFunctionDecay(DecayLaw):
     """(1 - 1/k)^(gamma + 1): weights at step k of K count as k^gamma (EDM2, arXiv 2312.02696, eq. 123 on).
 
     length: the standard deviation of that profile as a share of the run, below 12^(-1/2). Two such averages, kept in
-    several checkpoints, give any other length afterwards (`isd_core.training.reconstruct`).
+    several checkpoints, give any other length afterwards (`isd_core.training.post_hoc`).
     """
 
     length: Annotated[float, Range(above=0.001, below=12**-0.5)] = 0.1

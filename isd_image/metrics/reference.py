@@ -14,10 +14,11 @@ from torch import Tensor
 from isd_core.support import files
 from isd_core.support.errors import InputError
 from isd_core.support.files import parse_json
+from isd_core.support.registry import build
 from isd_image.data import ImageData
 from isd_image.metrics.distances import Gaussian
 from isd_image.metrics.extractors import Extractor, describe
-from isd_image.metrics.streaming import BATCH, Images, Sums, chosen, measure
+from isd_image.metrics.streaming import BATCH, Images, Sums, chosen, measure, pictures
 from isd_image.npz import DAMAGED, Streamed, write_npz
 
 
@@ -126,3 +127,20 @@ def of_images(wanted: Images, extractor: Extractor) -> Reference:
     """The statistics of raw images, in this process."""
     raw, sums = measure(wanted, extractor)
     return Reference.of(sums, wanted.described(raw, len(sums.bad)), extractor)
+
+
+def reference_from(config: dict[str, Any]) -> None:
+    """Writes the statistics that a resolved config of image_reference asks for, and prints where they are."""
+    out = Path(config["out"])
+    if out.suffix != ".npz":
+        raise InputError(f"out={out}: expected a file that ends in .npz.")
+    wanted = Images(**{key: config[key] for key in ("images", "size", "channels", "max_bad", "follow_links")})
+    extractor: Extractor = build("extractor", config["extractor"])
+    unfinished = out.with_suffix(".unfinished.npz")
+    how = {key: config[key] for key in ("processes", "device")}
+    raw, sums = measure(wanted, extractor, config["extractor"], unfinished=unfinished, **how)
+    reference = Reference.of(sums, wanted.described(raw, len(sums.bad)), extractor)
+    reference.save(out, pictures(raw, sums, wanted) if config["keep_images"] else None)
+    unfinished.unlink(missing_ok=True)
+    unread = f", {len(sums.bad)} could not be read" if sums.bad else ""
+    print(f"{reference.gaussian.n} images{unread}, extractor {reference.extractor['name']}. Written: {out}")

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isd_core.support.errors import InputError
-from isd_core.training.distributed import World
-from isd_core.training.shared_memory import shared
 from isd_policy.data.demonstrations import Demonstrations
 from isd_policy.data.reader import ReadOptions
+
+if TYPE_CHECKING:  # what looks at a file and trains nothing comes without torch
+    from isd_core.training.distributed import World
 
 
 def read_shared(path: str | Path, options: Mapping[str, Any], world: World) -> Demonstrations:
     """`read`, with what is held in memory held once for all processes of a machine."""
     if world.size == 1:
         return read(path, options)
+    from isd_core.training.shared_memory import shared
+
     outline = read(path, {**options, "pictures": "disk"})
 
     def arrays() -> dict[str, np.ndarray]:

@@ -11,7 +11,8 @@ from isd_core.support import cli
 from isd_core.support.errors import InputError
 from isd_core.training import checkpoint
 from isd_core.training.ema import EMA, PowerFunctionDecay, gamma_of
-from isd_core.training.reconstruct import Profile, coefficients, main, overlap, reconstructed, stored_averages
+from isd_core.training.post_hoc import Profile, coefficients, overlap, reconstructed, stored_averages
+from isd_core.training.reconstruct import main
 
 LAWS = {"short": PowerFunctionDecay(0.05), "long": PowerFunctionDecay(0.1)}
 STEPS, KEPT = 400, 25
