@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def _check_scene(task: RobosuiteTask, arguments: Mapping[str, Any]) -> None:
     fixed = FIXED[task.name]
     robots = ["Panda"] * task.robots
     each: dict[str, Callable[[Any], bool]] = {
-        "robots": lambda value: ([value] if isinstance(value, str) else list(value)) == robots,
+        "robots": lambda value: (list(value) if isinstance(value, list | tuple) else [value]) == robots,
         "gripper_types": lambda value: _all_in(value, ("default", "PandaGripper")),
         "base_types": lambda value: _all_in(value, ("default", "RethinkMount")),
         "mount_types": lambda value: _all_in(value, ("default", "RethinkMount")),
@@ -259,7 +260,7 @@ def _one_of(settings: Mapping[str, Any], name: str, known: tuple[Any, ...], defa
 
 def _whole(settings: Mapping[str, Any], name: str, default: int) -> int:
     value = settings.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0 or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf or value != int(value):
         raise _refused(name, value, "a whole number above 0")
     return int(value)
 

@@ -50,9 +50,11 @@ PARTS_OF_CONFIG = {
     "schema.observations": dict[str, list[Size]],
     "schema.action": Size,
     "schema.constant": list[Index],
+    "schema.env_args": dict[str, Any] | None,
+    "task.name": str,
     "seed": Index,
 }
-"""What of a saved config builds a policy."""
+"""What of a saved config builds a policy, and says which environment it is for."""
 
 
 def build_policy(config: Mapping[str, Any], normaliser: Normaliser) -> Policy:

@@ -11,6 +11,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,27 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         temporary.write_text(text)
 
 
-def parse_json(text: str | bytes) -> Any:
-    """The content of a JSON text from anywhere; `ValueError` for what is none, also for nesting without end."""
+def parse_json(text: str | bytes, finite: bool = True) -> Any:
+    """The content of a JSON text from anywhere.
+
+    Raises `ValueError` for what is none, for nesting without end, and, with `finite`, for numbers that are not finite:
+    what is read here is written again, and JSON has no such numbers.
+    """
+    hooks: dict[str, Any] = {"parse_constant": _no_number, "parse_float": _finite} if finite else {}
     try:
-        return json.loads(text)
+        return json.loads(text, **hooks)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"it holds {name}, which is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    if isinf(value := float(text)):
+        raise ValueError(f"it holds the number {text[:20]}, which is too large")
+    return value
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

@@ -101,7 +101,7 @@ def _cls(data: bytes, where: str) -> int:
 def _json(data: bytes, where: str) -> int | None:
     """The "label" of a JSON object; None where it has none."""
     try:
-        found = parse_json(data)
+        found = parse_json(data, finite=False)
     except ValueError as error:
         raise InputError(f"{where} is not valid JSON: {error}.") from error
     if not isinstance(found, dict) or "label" not in found:

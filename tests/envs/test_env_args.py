@@ -113,6 +113,7 @@ def test_a_controller_without_an_equivalent_is_refused_by_name(part: dict[str, A
     "arguments, message",
     [
         ({"robots": ["Sawyer"]}, "robots"),
+        ({"robots": 7}, "robots"),
         ({"gripper_types": "RethinkGripper"}, "gripper_types"),
         ({"gripper_types": None}, "gripper_types to None"),
         ({"base_types": "NullMount"}, "base_types"),
@@ -127,6 +128,7 @@ def test_a_controller_without_an_equivalent_is_refused_by_name(part: dict[str, A
         ({"placement_initializer": {"x_range": [0, 1]}}, "placement_initializer"),
         ({"control_freq": 15.5}, "control_freq to 15.5"),
         ({"control_freq": 0}, "control_freq"),
+        ({"control_freq": float("inf")}, "control_freq"),
         ({"lite_physics": "yes"}, "lite_physics"),
         ({"layout_id": 3}, "layout_id"),
     ],

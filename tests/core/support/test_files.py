@@ -24,7 +24,17 @@ def test_broken_and_missing_json_are_named(tmp_path):
         read_json(tmp_path / "y.json")
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 10_000, ""], ids=["endless lists", "endless digits", "nothing"])
+NO_JSON = {
+    "endless lists": "[" * 100_000,
+    "endless digits": "9" * 10_000,
+    "nothing": "",
+    "NaN": '{"x": NaN}',
+    "infinity": "[-Infinity]",
+    "a number that is too large": "1e999",
+}
+
+
+@pytest.mark.parametrize("text", NO_JSON.values(), ids=NO_JSON)
 def test_json_that_no_parser_ends_is_refused(tmp_path, text):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(InputError, match=r"x\.json is not valid JSON"):

@@ -81,7 +81,7 @@ def test_images_in_folders_with_dots_keep_their_labels(tmp_path, png, folder):
 
 
 def test_img2datasets_json_has_no_label(tmp_path, png):
-    about = b'{"url": "x", "caption": "a cat", "key": "000", "width": 40}'
+    about = b'{"url": "x", "caption": "a cat", "key": "000", "width": 40, "pwatermark": NaN}'
     write_tar(tmp_path / "a.tar", {"000.jpg": png(1), "000.json": about, "000.txt": b"a cat"})
     raw = open_images(str(tmp_path / "a.tar"))
     assert (len(raw), raw.classes, raw.skipped) == (1, 0, {"with the suffix .txt": 1})
