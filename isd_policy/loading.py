@@ -14,6 +14,7 @@ from isd_policy.build import KIND, PARTS_OF_CONFIG, build_network, build_policy,
 from isd_policy.deploy.bundle import folder as bundle_folder
 from isd_policy.deploy.export import folder as export_folder
 from isd_policy.deploy.export.onnx_policy import OnnxPolicy
+from isd_policy.deploy.pretrained import folder as pretrained_folder
 from isd_policy.policy import Policy
 
 WEIGHTS = ("ema", "model")
@@ -21,6 +22,8 @@ WEIGHTS = ("ema", "model")
 
 def load(path: str | Path, weights: str | None = None, device: str = "cpu") -> PolicyBackend:
     """The policy of a bundle, of an export, of a run (its last checkpoint) or of one checkpoint, or of a file in one.
+
+    A folder that LeRobot's training left, or a whole run of it, is as good.
 
     It is a `Policy`, and an `OnnxPolicy` for an export. weights: `ema`, the average (the default), or `model`, the last
     ones; a bundle holds one of them. Raises `InputError` when there is no policy there, when its bytes are not those
@@ -42,10 +45,12 @@ def load_saved(saved: checkpoint.Checkpoint, weights: str | None = None, device:
 
 
 def open_saved(path: str | Path) -> checkpoint.Checkpoint:
-    """The bundle, export or checkpoint that `path` stands for, without its weights."""
+    """The bundle, export, folder of LeRobot's or checkpoint that `path` stands for, without its weights."""
     for kind in (bundle_folder, export_folder):
         if kind.MANIFEST.find(path) is not None:
             return kind.read(path)
+    if pretrained_folder.find(path) is not None:
+        return pretrained_folder.read(path)
     return checkpoint.load(path)
 
 

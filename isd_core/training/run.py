@@ -10,6 +10,7 @@ from torch import nn
 
 from isd_core import objectives
 from isd_core.network import KNOWN, Trainable
+from isd_core.objectives.base import Objective
 from isd_core.support.errors import InputError
 from isd_core.support.registry import ROLES, build, structured
 from isd_core.training.batches import Dataset
@@ -41,13 +42,9 @@ def train(
     writes and calls these.
     """
     run_dir = Path(config["run_dir"])
-    check_objective(config, kind)
-    check_inputs(config, model.net)
-    objective = build("objective", config["objective"])
-    check_teachers(objective.frozen(), model.net)
     trainer = Trainer(
         model,
-        objective,
+        objective_of(config, model.net, kind),
         dataset,
         structured(TrainerConfig, config["trainer"], where="trainer"),
         run_dir=run_dir,
@@ -71,6 +68,19 @@ def train(
         for logger in loggers:
             logger.close()
     return trainer
+
+
+def objective_of(config: Mapping[str, Any], net: nn.Module, kind: str) -> Objective:
+    """The objective of a resolved config for the network `net`.
+
+    Raises `InputError` for one of another head, for choices that it has no use for, and where the network has no input
+    for what it is told.
+    """
+    check_objective(config, kind)
+    check_inputs(config, net)
+    objective: Objective = build("objective", config["objective"])
+    check_teachers(objective.frozen(), net)
+    return objective
 
 
 def finished(trainer: Trainer) -> Trainer:

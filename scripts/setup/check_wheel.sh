@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds wheel and sdist, also the client's, checks their metadata, installs the wheel into a new environment and uses it from another folder.
+# Builds wheel and sdist, also the client's and those of LeRobot's plug-in, checks their metadata, installs the wheel into a new environment and uses it from another folder.
 # The requirements come from .venv by a path entry (without its editable install); nothing is downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -8,7 +8,8 @@ work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 .venv/bin/python -m build --no-isolation --outdir "$work/dist" .
 .venv/bin/python -m build --no-isolation --outdir "$work/client" isd_policy/deploy/client
-.venv/bin/python -m twine check --strict "$work"/dist/* "$work"/client/*
+.venv/bin/python -m build --no-isolation --outdir "$work/plugin" isd_policy/deploy/lerobot_plugin
+.venv/bin/python -m twine check --strict "$work"/dist/* "$work"/client/* "$work"/plugin/*
 .venv/bin/python -m venv "$work/venv"
 .venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
     >"$("$work/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/requirements.pth"

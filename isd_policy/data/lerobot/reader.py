@@ -14,12 +14,12 @@ from isd_core.support.errors import InputError
 from isd_core.support.registry import register
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.lerobot import layout, video
+from isd_policy.data.lerobot.features import ACTION, STATE, key_of
 from isd_policy.data.lerobot.layout import CAMERAS, Episode, Layout
 from isd_policy.data.reader import ACTIONS, Description, Reader, ReadOptions, chosen_keys, finite
 from isd_policy.data.rows import RowsOnDisk, fits_in_memory
 
-ACTION, STATE = "action", "observation.state"
-PREFIXES = ("observation.images.", "observation.")
+JOINED = f"observation.{STATE}"
 TIMES = ("timestamp", "frame_index", "episode_index")
 LATE = 0.5
 """Of a frame: a step that is recorded farther than this from its place on the clock belongs to another rate."""
@@ -110,11 +110,10 @@ def observed(found: Layout) -> dict[str, str]:
         raise InputError(f"{found.root} has no feature `{ACTION}`; it has {', '.join(found.features)}.")
     keys: dict[str, str] = {}
     for feature in found.features:
-        prefix = next((prefix for prefix in PREFIXES if feature.startswith(prefix)), None)
-        if prefix is None or not _learnable(found.features[feature]):
+        own = key_of(feature)
+        if own is None or not _learnable(found.features[feature]):
             continue
-        own = [feature.removeprefix(prefix).replace(".", "_")]
-        for key in found.parts if feature == STATE and found.parts else own:
+        for key in found.parts if feature == JOINED and found.parts else [own]:
             if key in keys:
                 raise InputError(f"{found.root}: {keys[key]} and {feature} would both be `{key}`. Rename one of them.")
             keys[key] = feature

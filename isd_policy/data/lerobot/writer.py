@@ -14,11 +14,10 @@ from isd_core.support.files import atomic_write
 from isd_core.support.progress import Progress
 from isd_policy.data.demonstrations import Demonstrations, Rows
 from isd_policy.data.lerobot import layout
-from isd_policy.data.lerobot.reader import ACTION
+from isd_policy.data.lerobot.features import ACTION, STATE, features_of
 from isd_policy.data.lerobot.video import VideoWriter, encoded
 from isd_policy.data.reader import ACTIONS
 
-STATE = "state"
 EPISODES_PER_FILE = 50
 """Episodes of an MP4 and of a parquet file."""
 SAMPLED = 100
@@ -76,28 +75,29 @@ class _Writer:
         self.pictures, self.codec, self.fps = pictures, codec, data.rate
         self.ends = np.cumsum(data.lengths).tolist()
         self.begins = [0, *self.ends[:-1]]
-        self.numbers = self._numbers()
+        self.keys = features_of(data.schema)
         self.cameras: dict[str, Rows] = {
-            f"observation.images.{key}": data.observations[key] for key in data.schema.pictures
+            feature: data.observations[keys[0]]
+            for feature, keys in self.keys.items()
+            if keys[0] in data.schema.pictures
         }
+        self.numbers = self._numbers()
         for camera, rows in self.cameras.items():
             if rows.shape[-1] != 3:
                 raise InputError(f"{data.source}: {camera} has {rows.shape[-1]} channels; LeRobot's pictures have 3.")
 
     def _numbers(self) -> dict[str, np.ndarray]:
         """Features -> their numbers, [N, d] float32."""
-        keys = self.data.schema.numbers
-        if STATE in keys or not keys:
-            found = {f"observation.{key}": np.asarray(self.data.observations[key]) for key in keys}
-        else:
-            found = {f"observation.{STATE}": self.data.state}
+        found = {
+            feature: np.concatenate([np.asarray(self.data.observations[key]) for key in keys], axis=1)
+            for feature, keys in self.keys.items()
+            if feature not in self.cameras
+        }
         return {**found, ACTION: self.data.actions}
 
     def _names(self, feature: str) -> list[str]:
         """The names of a feature's numbers."""
-        joined = feature == f"observation.{STATE}" and STATE not in self.data.observations
-        keys = [ACTIONS] if feature == ACTION else [feature.removeprefix("observation.")]
-        keys = list(self.data.schema.numbers) if joined else keys
+        keys = [ACTIONS] if feature == ACTION else self.keys[feature]
         names: list[str] = []
         for key in keys:
             size = self.data.actions.shape[1] if key == ACTIONS else self.data.schema.shapes[key][0]
