@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Data of one's own, from each form to a policy: arrays, a file by a mapping, a LeRobot data set, states of robosuite.
 # On two cores: some minutes, the first time more (numba compiles the engine). What an extra is missing for is left out.
+# LeRobot's own commands run where ISD_LEROBOT_PYTHON names the interpreter of an environment with LeRobot.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,6 +44,29 @@ if has pyarrow && has av; then
   $PYTHON -m isd_policy.data.inspect "$OUT/lerobot"
   $PYTHON -m isd_policy.train task=own data="$OUT/lerobot" "${SMALL[@]}" run_dir="$OUT/lerobot_policy"
   [ -d "$OUT/policy.isd" ] || $PYTHON -m isd_policy.deploy.bundle checkpoint="$OUT/lerobot_policy" out="$OUT/policy.isd"
+fi
+
+if [ -d "$OUT/policy.isd" ] && [ -n "${ISD_LEROBOT_PYTHON:-}" ]; then
+  step "LeRobot's own commands with the plug-in: trained there and loaded here, trained here and loaded there"
+  rm -rf "$OUT/plugin"
+  $PYTHON -m build --wheel --no-isolation --outdir "$OUT/plugin" isd_policy/deploy/lerobot_plugin >/dev/null
+  $PYTHON -m zipfile -e "$OUT"/plugin/*.whl "$OUT/plugin/site"
+  SITE="$(realpath "$OUT/plugin/site"):$PWD"
+  [ -d "$OUT/theirs" ] || PYTHONPATH="$SITE" HF_HUB_OFFLINE=1 "$ISD_LEROBOT_PYTHON" -m lerobot.scripts.lerobot_train \
+    --policy.type=isd --policy.push_to_hub=false --policy.device=cpu --policy.settings='["network=unet1d_small",
+    "network.widths=[32,64]", "trainer.warmup=50", "trainer.optimizer.lr=1e-3"]' --dataset.repo_id=own/log \
+    --dataset.root="$OUT/lerobot" --output_dir="$OUT/theirs" --steps=200 --batch_size=64 --num_workers=0
+  $PYTHON -c "import sys, isd_policy; print(isd_policy.load(sys.argv[1]).act({'state': [0.5, -0.5]})[0])" "$OUT/theirs"
+  [ -d "$OUT/converted" ] || $PYTHON -m isd_policy.deploy.pretrained checkpoint="$OUT/policy.isd" out="$OUT/converted"
+  PYTHONPATH="$SITE" "$ISD_LEROBOT_PYTHON" - "$OUT/converted" <<'PY'
+import sys
+import torch
+from lerobot_policy_isd.modeling_isd import ISDPolicy
+
+print(ISDPolicy.from_pretrained(sys.argv[1]).select_action({"observation.state": torch.tensor([[0.5, -0.5]])}))
+PY
+else
+  step "LeRobot's own commands: left out, since ISD_LEROBOT_PYTHON names no interpreter or there is no LeRobot data set"
 fi
 
 if has robosuite; then

@@ -94,6 +94,15 @@ def test_the_other_command_writes_a_set(demo_file_of_lift, capsys):
     assert isd_policy.read("lift_lerobot").rate == 20
 
 
+@pytest.mark.slow
+def test_a_policy_becomes_lerobots_by_the_page(recorded):
+    words = ["task=own", "data=data/pick_cube", "network=unet1d_small", "run_dir=runs/pick_cube", *SMALLER]
+    assert run(["python", "-m", "isd_policy.train", *words]) == 0
+    (line,) = BLOCKS[3].splitlines()
+    assert run(shlex.split(line)) == 0
+    assert isd_policy.load("pretrained_model").schema.shapes == {"state": (2,), "top": (32, 32, 3)}
+
+
 @pytest.fixture
 def demo_file_of_lift(tmp_path, monkeypatch):
     """lift.hdf5 of robomimic's layout, with random numbers."""

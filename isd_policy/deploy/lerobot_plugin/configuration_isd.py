@@ -52,7 +52,7 @@ class ISDConfig(PreTrainedConfig):
             )
         if self.settings != self.origin.get("settings"):
             raise InputError(
-                f"policy.settings={self.settings}: the policy was trained with {self.origin.get('settings')}; they stay."
+                f"policy.settings={self.settings}: it was trained with {self.origin.get('settings')}, which stay."
             )
         self.resolved["horizons"]["execution"] = horizons.execution
 
