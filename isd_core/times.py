@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from isd_core.curricula import Curriculum
 from isd_core.paths import Path, VarianceExploding
+from isd_core.support.device import in_float64, on_device
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Positive, Range, Real
 from isd_core.support.registry import register, role
@@ -44,7 +45,7 @@ class TimeLaw(ABC):
 
 def beta(n: int, a: float, b: float, rng: Generator) -> Tensor:
     """[n] draws from Beta(a, b)."""
-    shape = torch.tensor([a, b], device=rng.device).repeat(n, 1)
+    shape = on_device([a, b], rng.device).repeat(n, 1)
     gamma = torch._standard_gamma(shape, generator=rng)
     return gamma[:, 0] / gamma.sum(dim=1)
 
@@ -164,12 +165,12 @@ class LogitNormalGap(TimeLaw):
 
     def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
         # float64: the truncated law is drawn by its quantiles, which float32 rounds to infinity at both ends
-        noise = torch.randn(n, generator=rng, device=rng.device, dtype=torch.float64)
+        noise = in_float64(torch.randn, n, rng)
         gap = torch.sigmoid(self.gap_mean + self.gap_std * noise)
         most = torch.special.ndtr((torch.logit(1 - gap) - self.s_mean) / self.s_std)
-        share = torch.rand(n, generator=rng, device=rng.device, dtype=torch.float64).clamp_min(1e-12)
+        share = in_float64(torch.rand, n, rng).clamp_min(1e-12)
         s = torch.sigmoid(self.s_mean + self.s_std * torch.special.ndtri(share * most)).minimum(1 - gap)
-        return (path.T * (s + gap)).float(), (path.T * s).float()
+        return (path.T * (s + gap)).float().to(rng.device), (path.T * s).float().to(rng.device)
 
 
 @register("times", "logit_normal")
@@ -212,7 +213,7 @@ class MixtureOfLaws(TimeLaw):
             law.check(path)
 
     def sample(self, n: int, path: Path, rng: Generator, step: int) -> tuple[Tensor, Tensor]:
-        shares = torch.tensor([float(self.shares[name]) for name in self.laws], device=rng.device)
+        shares = on_device([float(self.shares[name]) for name in self.laws], rng.device)
         which = torch.multinomial(shares, n, replacement=True, generator=rng)
         t, s = (torch.empty(n, device=rng.device) for _ in range(2))
         # every law draws n pairs, so that how many it is given decides nothing about the others' numbers
@@ -311,7 +312,7 @@ class KarrasGrid:
         first, last = path.end ** (1 / self.rho), path.T ** (1 / self.rho)
         points = (first + u * (last - first)) ** self.rho
         points[0], points[-1] = path.end, path.T
-        return points.to(like)
+        return points.to(like.dtype).to(like.device, non_blocking=True)  # no step waits for the device
 
 
 @register("times", "log_normal_on_grid")

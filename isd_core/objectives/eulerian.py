@@ -36,6 +36,7 @@ from isd_core.network import VelocityNet
 from isd_core.objectives.base import FlowMapObjective, Residual
 from isd_core.paths import Trigonometric
 from isd_core.points import Points
+from isd_core.support.device import on_device
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Range
 from isd_core.support.registry import register
@@ -126,7 +127,7 @@ class NormalisedTangent(Eulerian):
 
     def extra(self, t: Tensor, s: Tensor, rng: Generator, step: int) -> Tensor:
         """The share of the derivative part."""
-        return torch.tensor(self.warmup(step), device=t.device)
+        return on_device(self.warmup(step), t.device)
 
     def residual(self, net: VelocityNet, at: Points, F_ts: Tensor, F_tt: Tensor | None, extra: Any) -> Residual:
         v, w = self.velocities(at, F_tt)

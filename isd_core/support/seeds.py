@@ -42,10 +42,17 @@ def forked(seed: int | None = None, device: torch.device | None = None) -> Itera
 
     device = torch.get_default_device() if device is None else device
     gpus = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        if seed is not None:
-            torch.random.default_generator.manual_seed(seed)
-            for gpu in gpus:  # and no other one: `torch.manual_seed` would reseed all of them
-                with torch.cuda.device(gpu):
-                    torch.cuda.manual_seed(seed)
-        yield
+    metal = torch.mps.get_rng_state() if device.type == "mps" else None  # which fork_rng does not know
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            if seed is not None:
+                torch.random.default_generator.manual_seed(seed)
+                for gpu in gpus:  # and no other one: `torch.manual_seed` would reseed all of them
+                    with torch.cuda.device(gpu):
+                        torch.cuda.manual_seed(seed)
+                if metal is not None:
+                    torch.mps.manual_seed(seed)
+            yield
+    finally:
+        if metal is not None:
+            torch.mps.set_rng_state(metal)

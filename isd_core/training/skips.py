@@ -21,8 +21,9 @@ class Skips:
 
     def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
         self._optimizer = optimizer
-        # torch's fused optimisers read a flag on the device, which is how its gradient scaler skips steps
-        self._by_flag = all(group.get("fused") for group in optimizer.param_groups)
+        # torch's fused optimisers read a flag on the device, which is how its gradient scaler skips steps; of those for
+        # mps that is not known
+        self._by_flag = device.type != "mps" and all(group.get("fused") for group in optimizer.param_groups)
         self._row, self._count, self._longest = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(3))
 
     def step(self, norm: Tensor) -> None:

@@ -73,6 +73,8 @@ class Trainer:
         self._loggers: Sequence[Logger] = ()
         self.world = distributed.join(pick_device(trainer.device))
         self.device = self.world.device(pick_device(trainer.device))
+        if self.device.type == "mps" and trainer.precision != "float32":
+            raise InputError(f"trainer.precision={trainer.precision} is not made on trainer.device=mps: use float32.")
         self.parts = self.world.size * trainer.accumulate
         if trainer.batch_size % self.parts:
             raise InputError(

@@ -3,6 +3,7 @@ is an error: what reads a number out of a tensor, and what makes a tensor whose 
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from isd_core.network import Trainable
@@ -25,6 +26,15 @@ class NoWaiting(TorchDispatchMode):
         )
         if func.overloadpacket in WAITS or masks:
             raise AssertionError(f"{func} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+class NoCopies(TorchFunctionMode):
+    """Numbers of the host that are made on a device by `torch.tensor` are copied in the host's presence."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.tensor and isinstance((kwargs or {}).get("device"), torch.device):
+            raise AssertionError("torch.tensor waits for the device")
         return func(*args, **(kwargs or {}))
 
 
@@ -84,7 +94,7 @@ def test_no_step_waits_for_the_device(tmp_path, monkeypatch, name, words, fields
         monkeypatch.setattr(type(path), "nu", path.nu)  # it is read from a tensor that is on the host on any device
     try:
         for _ in range(2):  # the first also makes the optimiser's state
-            with NoWaiting():
+            with NoWaiting(), NoCopies():
                 made.train_step()
     finally:
         made.close()
