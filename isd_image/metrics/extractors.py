@@ -92,6 +92,11 @@ class DigitPixels(Extractor):
 
     def __call__(self, images: Tensor) -> Features:
         features = images.flatten(1).float() / 127.5 - 1
+        if features.shape[1] != self._machine.n_features_in_:
+            raise InputError(
+                f"extractor=digits judges grey images of 8 x 8 pixels; these are {list(images.shape[1:])}. "
+                "Choose another extractor, such as extractor=pixels."
+            )
         return Features(features, torch.from_numpy(self._machine.decision_function(features.numpy())))
 
 

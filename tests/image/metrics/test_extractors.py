@@ -44,6 +44,11 @@ def test_the_digits_machine_knows_held_out_digits():
     assert reference.accuracy > 0.97
 
 
+def test_other_images_than_digits_are_refused_by_the_digits_machine(images):
+    with pytest.raises(InputError, match=r"8 x 8 pixels; these are \[3, 4, 4\].*extractor=pixels"):
+        DigitPixels(360, 0)(images)
+
+
 @pytest.mark.parametrize("extractor", [lambda path: CifarResNet(20, path), lambda path: Inception(path, "cpu")])
 @pytest.mark.parametrize("path", [None, "nowhere.pth"])
 def test_missing_weights_say_how_to_get_them(extractor, path):
