@@ -1,7 +1,7 @@
 """Builds the documentation's site from the repository: `bash scripts/docs.sh [--out DIR]`.
 
-The pages of docs/ are copied beside the generated reference, and Sphinx makes HTML of them with a search that works
-without a network. Warnings are errors, broken links among the pages included.
+The pages of docs/ are copied beside the generated reference and the pages of the tutorials. Sphinx makes HTML of them,
+with a search that works without a network. Warnings are errors, broken links among the pages included.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
-from scripts.docs import reference
+from scripts.docs import reference, tutorials
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[([^\]]+)\]\(((?!https?://)[^)#\s]+)(#[^)\s]*)?\)")
@@ -31,6 +31,8 @@ def gather(source: Path) -> None:
     shutil.copy(ROOT / "CHANGELOG.md", source / "changelog.md")
     shutil.copy(ROOT / "CONTRIBUTING.md", source / "contributing.md")
     reference.write(source / "reference", ROOT)
+    for notebook in (source / "tutorials").glob("*.ipynb"):
+        notebook.with_suffix(".md").write_text(tutorials.page(notebook))
     for page in source.rglob("*.md"):
         page.write_text(as_page(page.read_text(), page.parent))
 
@@ -40,7 +42,8 @@ def as_page(text: str, folder: Path) -> str:
 
     def linked(found: re.Match[str]) -> str:
         if (folder / found[2]).is_file():
-            return found[0]
+            page = re.sub(r"\.ipynb$", ".md", found[2])  # a tutorial, which is a page of the site
+            return f"[{found[1]}]({page}{found[3] or ''})"
         if found[2] in MOVED:
             return f"[{found[1]}]({MOVED[found[2]]}{found[3] or ''})"
         place = found[2].replace("../", "")

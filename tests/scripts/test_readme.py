@@ -17,17 +17,27 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from isd_core.support import cli
+from scripts.docs import tutorials
 from scripts.setup.environment import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.ipynb")),
+]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def text_of(document):
+    """The Markdown of a document, which may be a notebook."""
+    return tutorials.page(document) if document.suffix == ".ipynb" else document.read_text()
 
 
 def commands():
     """(document, command) of every line in a bash block."""
     for document in DOCUMENTS:
-        for block in re.findall(r"```bash\n(.*?)```", document.read_text(), re.DOTALL):
+        for block in re.findall(r"```bash\n(.*?)```", text_of(document), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.strip() and not line.startswith("#"):
                     yield pytest.param(line, id=f"{document.name}: {line[:60]}")
@@ -155,14 +165,14 @@ def extras_of(module, words):
 def sections():
     """(document, text) of every part of a document below a heading."""
     for document in DOCUMENTS:
-        for number, part in enumerate(re.split(r"\n(?=#+ )", document.read_text())):
+        for number, part in enumerate(re.split(r"\n(?=#+ )", text_of(document))):
             yield pytest.param(document, part, id=f"{document.name}-{number}")
 
 
 @pytest.mark.parametrize("document, text", list(sections()))
 def test_an_extra_that_a_command_needs_is_named_beside_it(document, text):
     """In the README in the same section, elsewhere in the same document."""
-    named = text if document.name == "README.md" else document.read_text()
+    named = text if document.name == "README.md" else text_of(document)
     for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
@@ -183,7 +193,7 @@ def test_the_download_needs_an_extra_and_the_training_does_not():
 
 def python_blocks():
     for document in DOCUMENTS:
-        for number, block in enumerate(re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)):
+        for number, block in enumerate(re.findall(r"```python\n(.*?)```", text_of(document), re.DOTALL)):
             yield pytest.param(block, id=f"{document.name}-{number}")
 
 
@@ -196,7 +206,7 @@ def test_documented_python_compiles_and_imports(block):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_linked_files_exist(document):
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text_of(document))
     assert not [link for link in links if not (document.parent / link).exists()]
 
 

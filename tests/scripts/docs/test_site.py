@@ -27,10 +27,11 @@ def test_indented_text_is_code():
 
 
 def test_links_to_pages_stay_and_others_become_names(tmp_path):
-    (tmp_path / "page.md").touch()
-    text = "[a](page.md#part) [b](../scripts/x.py) [`scripts/y.py`](../scripts/y.py) [c](https://arxiv.org)"
+    for name in ("page.md", "tutorial.ipynb"):
+        (tmp_path / name).touch()
+    text = "[t](tutorial.ipynb#part) [a](page.md#part) [b](../scripts/x.py) [`scripts/y.py`](../scripts/y.py) [c](https://arxiv.org)"
     assert build.as_page(text, tmp_path) == (
-        "[a](page.md#part) b (`scripts/x.py`) `scripts/y.py` [c](https://arxiv.org)"
+        "[t](tutorial.md#part) [a](page.md#part) b (`scripts/x.py`) `scripts/y.py` [c](https://arxiv.org)"
     )
 
 
@@ -74,6 +75,8 @@ def test_the_pictures_are_drawn(tmp_path):
 def test_the_site_is_built_without_a_warning(tmp_path, capfd):
     assert build.main(["--out", str(tmp_path)]) == 0, capfd.readouterr().err
     assert "Pre-CFG" in (tmp_path / "glossary.html").read_text()
+    assert "from_arrays" in (tmp_path / "tutorials" / "first_policy.html").read_text()
+    assert list((tmp_path / "_downloads").rglob("first_policy.ipynb"))
     assert (tmp_path / "searchindex.js").stat().st_size > 10_000
     pages = [path.read_text() for path in tmp_path.rglob("*.html")]
     fetched = re.compile(r"<(?:script|img|link|source)[^>]+(?:src|href)=\"(https?:[^\"]+)")
