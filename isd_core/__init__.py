@@ -4,7 +4,7 @@
     x = flow.sample(1000, nfe=1)
 
 Every objective of configs/objective is a function here (`isd`, `meanflow`, `shortcut`, `ict`, ...) that makes a preset.
-Parts of one's own are added by `register`. Names are imported when they are first used.
+Your own parts are added by `register`. Names are imported when they are first used.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -58,7 +58,7 @@ class Demonstrations:
         source: str = "arrays",
         labels: Mapping[str, Sequence[str]] | None = None,
     ) -> Demonstrations:
-        """Demonstrations of one's own, without a file and without a simulator.
+        """Demonstrations of your own, without a file and without a simulator.
 
         observations: key -> numbers [N, d] (or [N]), or pictures [N, H, W, C] of bytes; actions: [N, Da] as the robot
         takes them; episode_ends: the row after each episode's last one, rising to N; rate: control steps a second;

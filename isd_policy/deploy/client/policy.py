@@ -1,4 +1,4 @@
-"""A policy on a server, in the interface of a policy at hand."""
+"""A policy on a server, with the interface of a local policy."""
 
 from __future__ import annotations
 

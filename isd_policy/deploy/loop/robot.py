@@ -58,7 +58,7 @@ class ChunkPolicy(Protocol):
 
 
 class FakeRobot:
-    """A robot without a body, for trying a policy, a server or a loop of one's own.
+    """A robot without a body, for trying a policy, a server or a loop of your own.
 
     It observes random numbers of the stream (seed, "fake robot"), and remembers the last actions and their times.
     """
