@@ -55,7 +55,7 @@ if [ -d "$OUT/policy.isd" ] && [ -n "${ISD_LEROBOT_PYTHON:-}" ]; then
   [ -d "$OUT/theirs" ] || PYTHONPATH="$SITE" HF_HUB_OFFLINE=1 "$ISD_LEROBOT_PYTHON" -m lerobot.scripts.lerobot_train \
     --policy.type=isd --policy.push_to_hub=false --policy.device=cpu --policy.settings='["network=unet1d_small",
     "network.widths=[32,64]", "trainer.warmup=50", "trainer.optimizer.lr=1e-3"]' --dataset.repo_id=own/log \
-    --dataset.root="$OUT/lerobot" --output_dir="$OUT/theirs" --steps=200 --batch_size=64 --num_workers=0
+    --dataset.root="$OUT/lerobot" --output_dir="$OUT/theirs" --steps=100 --batch_size=16 --num_workers=0
   $PYTHON -c "import sys, isd_policy; print(isd_policy.load(sys.argv[1]).act({'state': [0.5, -0.5]})[0])" "$OUT/theirs"
   [ -d "$OUT/converted" ] || $PYTHON -m isd_policy.deploy.pretrained checkpoint="$OUT/policy.isd" out="$OUT/converted"
   PYTHONPATH="$SITE" "$ISD_LEROBOT_PYTHON" - "$OUT/converted" <<'PY'

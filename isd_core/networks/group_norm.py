@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+OLDER = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13)
+"""In torch 2.11 the forward derivative of torch's operator needs contiguous numbers, and whoever compiles counts as
+exporting."""
+
 
 class GroupNorm(nn.GroupNorm):
     """Group normalisation of [B, C, ...], written out where torch.compile traces it.
@@ -15,8 +19,8 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, ...] -> the same shape."""
-        if not torch.compiler.is_dynamo_compiling() or torch.compiler.is_exporting():
-            return super().forward(x)
+        if not torch.compiler.is_dynamo_compiling() or (torch.compiler.is_exporting() and not OLDER):
+            return super().forward(x.contiguous() if OLDER else x)
         groups = x.unflatten(1, (self.num_groups, -1)).to(torch.promote_types(x.dtype, torch.float32))
         variance, mean = torch.var_mean(groups, dim=tuple(range(2, groups.ndim)), correction=0, keepdim=True)
         normal = ((groups - mean) * torch.rsqrt(variance + self.eps)).flatten(1, 2)

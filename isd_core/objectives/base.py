@@ -252,7 +252,8 @@ class FlowMapObjective(Objective):
         out = self._weighted(
             torch.cat([residual.weighted, self.diagonal * flow]), size, torch.cat([at.t, apart.t]), terms
         )
-        return out._replace(loss=2 * out.loss)  # a sum of two means of B, not a mean of 2B
+        # a sum of two means of B, not a mean of 2B; torch 2.11 does not compile `_replace` of what is returned
+        return LossOut(2 * out.loss, out.terms)
 
     def _both_terms_on_all_rows(self, net: VelocityNet, at: Points, extra: Any) -> LossOut:
         """share = 1: w(t) (residual + diagonal * L_FM), [B] each."""
