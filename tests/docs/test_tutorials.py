@@ -9,7 +9,7 @@ from scripts.docs import tutorials
 
 ENDS = {
     "first_policy": (r"(\d+)% of the episodes pass the obstacle", 70, 100),
-    "images_from_folder": (r"accuracy of the shapes at 1 NFE: (\d+)%", 60, 100),
+    "images_from_folder": (r"accuracy of the shapes at 1 NFE: (\d+)%", 50, 100),
     "moving_picture": (r"median distance of one jump and two: ([\d.]+)", 0, 0.2),
     "own_data": (r"mean distance from the goal at the end: ([\d.]+)", 0, 0.3),
     "robot_loop": (r"The joint is at (-?[\d.]+) rad; it was told to stop: True", -0.2, 0.2),
