@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Demonstrations, iSD training, rollouts, a control loop and a report, from nothing but Python 3.11.
+# Demonstrations, iSD training, rollouts, a control loop and a report, from nothing but Python 3.11 or 3.12.
 # Usage: bash scripts/demo.sh [--fresh] [--fresh-venv] [--quick] [--seed N] [--dir DIR]
 #   --fresh           remove the results in DIR first; otherwise what is done is kept and the rest continues
 #   --fresh-venv      remove .venv too and install again
@@ -7,7 +7,7 @@
 #   --seed N          seed of demonstrations, training and evaluation (default 0)
 #   --dir DIR         where the results go (default runs/demo, with --quick runs/demo-quick)
 #   TORCH_INDEX_URL   another index for torch, such as a CPU build's
-#   PYTHON            the Python 3.11 to make .venv with
+#   PYTHON            the Python (3.11 or 3.12) to make .venv with
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/setup/lib.sh

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The test suite, from nothing but Python 3.11: makes .venv, installs what the tests need, runs pytest.
+# The test suite, from nothing but Python 3.11 or 3.12: makes .venv, installs what the tests need, runs pytest.
 # Usage: bash scripts/test.sh [--fresh] [pytest arguments]
 #   --fresh           remove .venv and install again
 #   TORCH_INDEX_URL   another index for torch, such as a CPU build's
-#   PYTHON            the Python 3.11 to make .venv with
+#   PYTHON            the Python (3.11 or 3.12) to make .venv with
 # Without pytest arguments the whole suite runs, in as many processes as there are cores, four at most.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -116,9 +116,10 @@ class Environment:
         probe = [str(self.python), "-c", "import sys, pip; print(*sys.version_info[:2])"]
         if self.python.exists():
             answer = subprocess.run(probe, capture_output=True, text=True)
-            if answer.stdout.split() == ["3", "11"]:
+            if answer.stdout.split() == [str(number) for number in sys.version_info[:2]]:
                 return
-            print(f"{self.venv} holds no working Python 3.11 with pip: it is made anew.", flush=True)
+            version = "{}.{}".format(*sys.version_info)
+            print(f"{self.venv} holds no working Python {version} with pip: it is made anew.", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(self.venv)], check=True)
 
     def install(self, extras: Sequence[str]) -> None:
@@ -126,7 +127,7 @@ class Environment:
         project = tomllib.loads((self.root / "pyproject.toml").read_text())["project"]
         wanted = requirements(project, extras)
         names = {distribution_name(requirement) for requirement in wanted}
-        for folder in self.venv.glob("lib/python3.11/site-packages"):
+        for folder in self.venv.glob("lib/python3.*/site-packages"):
             remove_half_installed(folder)
         if self.index_url:
             torches = [name for name in ("torch", "torchvision") if name in names]

@@ -43,7 +43,9 @@ def check_venv() -> Finding | None:
     """Debian ships Python without ensurepip; a virtual environment cannot be made without it."""
     if importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv"):
         return None
-    return Finding("Python's venv module", "the virtual environment .venv cannot be made", "python3.11-venv")
+    return Finding(
+        "Python's venv module", "the virtual environment .venv cannot be made", f"python3.{sys.version_info.minor}-venv"
+    )
 
 
 def check_disk(folder: Path, needed: int) -> Finding | None:

@@ -207,6 +207,46 @@ def test_a_missing_python_is_named_with_its_package():
     assert "apt-get install python3.11 python3.11-venv" in answer.stderr
 
 
+def named(folder, name, version):
+    """A program that answers as a Python of that version would, when it is asked whether it is supported."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = {version}; exec(sys.argv[1])" "$2"\n'
+    )
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "pythons, chosen",
+    [
+        ({"python3.11": (3, 11, 9), "python3.12": (3, 12, 0)}, "python3.11"),
+        ({"python3.12": (3, 12, 0), "python3": (3, 13, 0)}, "python3.12"),
+        ({"python3": (3, 13, 1), "python": (3, 12, 1)}, "python"),
+    ],
+)
+def test_any_supported_python_is_taken_the_oldest_first(tmp_path, pythons, chosen):
+    for name, version in pythons.items():
+        named(tmp_path / "bin", name, version)
+    answer = run_shell(". scripts/setup/lib.sh; PATH=$ONLY; find_python", ONLY=str(tmp_path / "bin"), PYTHON="")
+    assert answer.stdout.strip() == chosen
+
+
+def test_one_that_uv_knows_is_taken_where_no_name_is_there(tmp_path):
+    named(tmp_path / "hidden", "python", (3, 12, 3))
+    named(tmp_path / "bin", "python3", (3, 10, 2))
+    (tmp_path / "bin" / "uv").write_text(f"#!/bin/sh\necho {tmp_path}/hidden/python\n")
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    answer = run_shell(". scripts/setup/lib.sh; PATH=$ONLY; find_python", ONLY=str(tmp_path / "bin"), PYTHON="")
+    assert answer.stdout.strip() == f"{tmp_path}/hidden/python"
+
+
+@pytest.mark.parametrize("version", [(3, 10, 14), (3, 13, 0)])
+def test_other_versions_are_refused(tmp_path, version):
+    named(tmp_path, "python", version)
+    answer = run_shell(". scripts/setup/lib.sh; find_python", PYTHON=str(tmp_path / "python"))
+    assert answer.returncode == 2 and "no Python 3.11 or 3.12" in answer.stderr
+
+
 @pytest.mark.parametrize("name", ["demo", "test"])
 def test_help_lists_every_flag_without_installing(name):
     answer = run_shell(f"bash scripts/{name}.sh --help", PYTHON="/nowhere/python")

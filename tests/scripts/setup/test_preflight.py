@@ -1,6 +1,7 @@
 """What the machine lacks is named with the package to install; only what nothing works without is an error."""
 
 import os
+import sys
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_a_gpu_without_egl_names_its_package(devices):
 
 def test_missing_ensurepip_names_the_venv_package(monkeypatch):
     monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None)
-    assert preflight.check_venv().package == "python3.11-venv"
+    assert preflight.check_venv().package == f"python3.{sys.version_info.minor}-venv"
 
 
 def test_too_small_a_disk_is_fatal(tmp_path):
