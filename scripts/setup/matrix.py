@@ -22,7 +22,7 @@ from scripts.support.pages import fill
 VERSIONS = ("3.11", "3.12", "3.13")
 TESTS = ("tests/core", "tests/policy/networks", "tests/policy/data", "tests/policy/test_policy.py")
 FAST = "not slow and not sim and not robomimic"
-TOOLS = ("numpy>=2", "pillow", "pytest>=8.3", "pyyaml", "scipy")
+TOOLS = ("diffusers>=0.31", "numpy>=2", "pillow", "pytest>=8.3", "pyyaml", "scipy")
 SHOWN = ("torch", "numpy")
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 RECORD, PAGE = ROOT / "docs" / "results" / "matrix.json", ROOT / "docs" / "performance.md"
