@@ -1,12 +1,14 @@
 """What hostile frames, damaged files, kills, lost chunks and numbers that are none do to policies and data.
 
     python scripts/benchmarks/reliability.py [--quick] [--only PART ...] [--out DIR] [--seed N]
+    python scripts/benchmarks/reliability.py --report
 
 Each part makes its own small policies and demonstrations from the seed, and does to them what its name says. An attempt
 is refused with a reason, has no effect on any bit of the result, ends in another error, or got through: something ran,
 or a wrong result looked right. Writes table.json and table.md; the
 same command goes on behind the parts that are done, and does those again in which an attempt
-was neither refused nor without effect. Exit code 1: there was such an attempt.
+was neither refused nor without effect. Exit code 1: there was such an attempt. --report tries nothing: it makes the
+table of docs/reliability.md from the record of the published run, and exits with 1 if it was another.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ if not __package__:  # run as a file: imports start at the repository
 import torch
 
 from isd_core.support.errors import InputError
+from isd_core.support.files import read_json
 from scripts.benchmarks.attacks.commands import commands
 from scripts.benchmarks.attacks.damage import chunks, flips
 from scripts.benchmarks.attacks.demonstrations import demonstrations
@@ -33,8 +36,11 @@ from scripts.benchmarks.attacks.hostile import hostile
 from scripts.benchmarks.attacks.kills import kills
 from scripts.benchmarks.attacks.numbers import numbers
 from scripts.benchmarks.attacks.tally import Tally
-from scripts.support import command, tables
+from scripts.support import command, pages, tables
 from scripts.support.cells import cell_file, finished, run_cells
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE, RECORD = DOCS / "reliability.md", DOCS / "results" / "reliability.json"
 
 Part = Callable[[Path, int, int], list[Tally]]
 PARTS: dict[str, Part] = {
@@ -98,6 +104,8 @@ def faults(record: Mapping[str, Any]) -> int:
 
 def run(given: argparse.Namespace) -> int:
     """Does what the flags ask for, prints the table and writes it; returns the exit code."""
+    if given.report:
+        return int(pages.fill(PAGE, {"all": published()}, "attempts"))
     if unknown := [part for part in given.only if part not in PARTS]:
         raise InputError(f"--only {unknown[0]}: the parts are {', '.join(PARTS)}.")
     chosen = [part for part in PARTS if part in given.only or not given.only]
@@ -117,6 +125,12 @@ def run(given: argparse.Namespace) -> int:
             for example in row["examples"]:
                 print(f"{row['what']}: {example}", file=sys.stderr)
     return 1 if any(map(faults, records.values())) else 0
+
+
+def published() -> str:
+    """The table of the published run."""
+    stored = read_json(RECORD)
+    return markdown(stored["cells"], command.described(stored["machine"]))
 
 
 def markdown(records: Mapping[str, Mapping[str, Any]], machine: str) -> str:
@@ -140,6 +154,7 @@ def flags() -> argparse.ArgumentParser:
     )
     result.add_argument("--only", nargs="+", default=[], metavar="PART", help=f"of {', '.join(PARTS)}")
     result.add_argument("--out", type=Path, default=Path("runs/reliability"), help="folder of the results")
+    result.add_argument("--report", action="store_true", help="try nothing; the table of the documentation")
     result.add_argument("--seed", type=int, default=0, help="of policies, demonstrations and attempts")
     return result
 

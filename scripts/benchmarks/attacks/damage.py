@@ -71,9 +71,9 @@ def flips(out: Path, tries: int, seed: int) -> list[Tally]:
     place = material.write_checkpoint(out / "run", seed)
     bundle = material.write_bundle(out / "policy.isd", checkpoint.load(place))
     export = material.write_onnx(out / "policy.export", bundle)
-    names = {"checkpoint": place, "bundle": bundle, "ONNX export": export}
+    names = {"a checkpoint": place, "a bundle": bundle, "an ONNX export": export}
     return [
-        flip_bits(Tally(f"a bit of a {name}"), folder, partial(material.load_and_act, folder), tries, seed)
+        flip_bits(Tally(f"a bit of {name}"), folder, partial(material.load_and_act, folder), tries, seed)
         for name, folder in names.items()
     ]
 

@@ -6,6 +6,16 @@ from isd_core.support.files import read_json
 from scripts.benchmarks import reliability
 from scripts.benchmarks.attacks import numbers
 from scripts.benchmarks.attacks.tally import Tally
+from scripts.support import pages
+
+
+def test_the_documentations_table_is_the_records():
+    assert pages.filled(reliability.PAGE, {"all": reliability.published()}, "attempts") == reliability.PAGE.read_text()
+    records = read_json(reliability.RECORD)["cells"]
+    assert {record["settings"]["part"] for record in records.values()} == set(reliability.PARTS)
+    assert all(
+        record["settings"]["tries"] == reliability.TRIES[record["settings"]["part"]] for record in records.values()
+    )
 
 
 @pytest.fixture
