@@ -9,7 +9,7 @@ import isd_policy
 from isd_core.support.files import read_json
 from isd_core.training import checkpoint
 from isd_core.training.loggers import read_log
-from isd_policy import commands, evaluation, run
+from isd_policy import commands, driving, evaluation
 
 TINY = (
     "network.widths=[8,16]",
@@ -31,7 +31,7 @@ def evaluate_command(*words):
 
 
 def control_command(*words):
-    return run.main.run(*words)
+    return commands.run.run(*words)
 
 
 def refused(capsys, code, message):
@@ -167,7 +167,7 @@ def test_what_a_sampler_cannot_do_is_said_before_the_first_rollout(demo_file, tm
         .endswith(f"Next: python -m isd_policy.evaluate {shlex.quote(f'checkpoint={run_dir}')} nfe=[1] episodes=100")
     )
     monkeypatch.setattr(evaluation, "rollout", None)
-    monkeypatch.setattr(run, "drive", None)
+    monkeypatch.setattr(driving, "drive", None)
     message = "nfe=2: the sampler `regression` makes at most 1 network evaluation; nfe=1 is usual"
     refused(capsys, evaluate_command(f"checkpoint={run_dir}", "nfe=[1,2]"), message)
     refused(capsys, control_command(f"checkpoint={run_dir}", "nfe=2"), message)

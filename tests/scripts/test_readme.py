@@ -74,6 +74,15 @@ def check_script(script, flags):
         assert not flag.startswith("--") or flag in text, f"{script} does not know {flag}"
 
 
+def check_lerobot(flags):
+    """A command of LeRobot, which its own test runs: what it says of the policy must be what our plug-in knows."""
+    config = (ROOT / "isd_policy" / "deploy" / "lerobot_plugin" / "configuration_isd.py").read_text()
+    known = {"type", "path", "push_to_hub", *re.findall(r"^    (\w+): ", config, re.MULTILINE)}
+    for key, value in (flag.split("=", 1) for flag in flags):
+        assert not key.startswith("--policy.") or key.removeprefix("--policy.") in known, f"{key} is unknown"
+        assert key != "--policy.type" or f'register_subclass("{value}")' in config
+
+
 def check_pip(requirement):
     """An installation of this project; its extras must exist."""
     extras = re.findall(r"[\w-]+", requirement.partition("[")[2])
@@ -98,6 +107,10 @@ def test_documented_commands_exist(line):
             check_script(script, flags)
         case ["pip", "install", requirement]:
             check_pip(requirement)
+        case ["pip", "install", ".", plugin, lerobot] if lerobot.startswith("lerobot["):
+            assert (ROOT / plugin / "pyproject.toml").exists()
+        case [("lerobot-train" | "lerobot-eval" | "lerobot-rollout"), *flags]:
+            check_lerobot(flags)
         case [command, *overrides] if command in PROJECT["scripts"]:
             check_module(PROJECT["scripts"][command].partition(":")[0], overrides)
         case [".venv/bin/pre-commit", "install"]:
