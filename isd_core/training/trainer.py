@@ -33,10 +33,9 @@ from isd_core.training.diagnostics import ROWS, Watch, Window
 from isd_core.training.ema import EMA
 from isd_core.training.loggers import Logger
 from isd_core.training.loss_module import LossModule
-from isd_core.training.optimizer import optimizer_tensors, restore_optimizer
+from isd_core.training.optimizer import Skips, optimizer_tensors, restore_optimizer
 from isd_core.training.resume import check_same_run
 from isd_core.training.run_lock import RunLock
-from isd_core.training.skips import Skips
 
 
 class DivergedError(RuntimeError):
