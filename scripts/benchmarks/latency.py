@@ -178,22 +178,11 @@ def onnx(policy: Policy, folder: Path, threads: int, precision: str = "float32")
         graphs.write_onnx(graphs.trace(policy, nfe, 1), file)
         if precision == "int8":
             int8.quantise(file)
-        size, limits = policy.action_size, policy.action_range
-        runtime = OnnxPolicy(
-            file,
-            policy.schema,
-            policy.horizons,
-            size,
-            limits,
-            nfe,
-            batch=1,
-            threads=threads,
-            precision=precision,
-        )
+        runtime = OnnxPolicy.of(policy, file, nfe, batch=1, threads=threads, precision=precision)
         yield Method(backend, f"{nfe} NFE", lambda runtime=runtime: runtime.infer(inputs))  # type: ignore[misc]
     if precision == "float32":
         graphs.write_onnx(graphs.trace(policy, 1, CANDIDATES), file := folder / "candidates.onnx")
-        several = OnnxPolicy(file, policy.schema, policy.horizons, size, limits, 1, CANDIDATES, threads=threads)
+        several = OnnxPolicy.of(policy, file, 1, CANDIDATES, threads)
         several.use(candidates=CANDIDATES)
         rows = inputs_of(several)
         yield Method(backend, f"1 NFE, {CANDIDATES} candidates", lambda: several.infer(rows))

@@ -15,6 +15,7 @@ from isd_policy.deploy.export.folder import LENGTH, NOISE, ONNX, PREFIX, Export
 from isd_policy.deploy.export.sessions import session_of
 from isd_policy.horizons import Horizons
 from isd_policy.observations import ObservationSchema
+from isd_policy.policy import Policy
 
 
 class OnnxPolicy(PolicyBackend):
@@ -73,6 +74,30 @@ class OnnxPolicy(PolicyBackend):
             },
             card.get("longest_prefix"),  # not there in exports from before there were any
             graph["precision"],
+        )
+
+    @classmethod
+    def of(
+        cls,
+        policy: Policy,
+        file: Path,
+        nfe: int,
+        batch: int | None = None,
+        threads: int | None = None,
+        precision: str = "float32",
+    ) -> OnnxPolicy:
+        """The graph of a policy in memory, written into `file` with so many network calls."""
+        return cls(
+            file,
+            policy.schema,
+            policy.horizons,
+            policy.action_size,
+            policy.action_range,
+            nfe,
+            batch,
+            threads=threads,
+            longest_prefix=policy.longest_prefix,
+            precision=precision,
         )
 
     @property

@@ -33,19 +33,7 @@ def write_export(bundle: Bundle, out: Path, nfe: int, batch: int | None, formats
             graphs.write_onnx(program, file := folder / ONNX)
             if precision == "int8":
                 int8.quantise(file)
-            size, limits, most = policy.action_size, policy.action_range, policy.longest_prefix
-            opened = OnnxPolicy(
-                file,
-                policy.schema,
-                policy.horizons,
-                size,
-                limits,
-                nfe,
-                batch,
-                longest_prefix=most,
-                precision=precision,
-            )
-            written["onnx"] = opened.infer
+            written["onnx"] = OnnxPolicy.of(policy, file, nfe, batch, precision=precision).infer
         if "program" in formats:
             graphs.write_program(program, file := folder / PROGRAM)
             written["program"] = program_graph(file, batch)

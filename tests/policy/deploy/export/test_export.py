@@ -64,10 +64,6 @@ def policy_of(network, config, normaliser):
     return build_policy(config | {"network": network_of(network)}, normaliser).eval()
 
 
-def onnx_policy(policy, file, nfe, batch=None):
-    return OnnxPolicy(file, policy.schema, policy.horizons, policy.action_size, policy.action_range, nfe, batch)
-
-
 def from_program(program):
     """A program in memory as a function of its inputs."""
     module = program.module()
@@ -86,7 +82,7 @@ def test_graphs_of_any_batch_equal_the_policy(network, config, normaliser, tmp_p
     policy = policy_of(network, config, normaliser)
     program = graphs.trace(policy, 1, None)
     graphs.write_onnx(program, tmp_path / "policy.onnx")
-    forms = {"onnx": onnx_policy(policy, tmp_path / "policy.onnx", 1).infer, "program": from_program(program)}
+    forms = {"onnx": OnnxPolicy.of(policy, tmp_path / "policy.onnx", 1).infer, "program": from_program(program)}
     assert max(largest_differences(policy, forms, 1, OBSERVATIONS).values()) < TOLERANCE
 
 
@@ -103,7 +99,7 @@ def fixed(once, policy, tmp_path):
 
 def test_graphs_of_a_fixed_batch_equal_the_policy(policy, fixed):
     """The last call of the comparison does not fill the batch."""
-    onnx = {"onnx": onnx_policy(policy, fixed / "policy.onnx", 2, batch=4).infer}
+    onnx = {"onnx": OnnxPolicy.of(policy, fixed / "policy.onnx", 2, batch=4).infer}
     assert largest_differences(policy, onnx, 2, count=102)["onnx"] < TOLERANCE
     four = random_inputs(policy, 4)
     np.testing.assert_allclose(program_graph(fixed / "program.pt2", 4)(four), policy.infer(four, 2), atol=TOLERANCE)
@@ -141,10 +137,7 @@ def test_graphs_take_a_prefix(network, longest, config, normaliser, tmp_path):
     program = graphs.trace(policy, 1, None)
     graphs.write_onnx(program, tmp_path / "policy.onnx")
     graphs.write_program(program, tmp_path / "program.pt2")
-    onnx = OnnxPolicy(
-        *(tmp_path / "policy.onnx", policy.schema, policy.horizons, policy.action_size, policy.action_range, 1),
-        longest_prefix=longest,
-    )
+    onnx = OnnxPolicy.of(policy, tmp_path / "policy.onnx", 1)
     forms = {"onnx": onnx.infer, "program": program_graph(tmp_path / "program.pt2", None)}
     assert max(largest_differences(policy, forms, 1, count=100).values()) < TOLERANCE
     given = random_inputs(policy, 20)
@@ -278,7 +271,7 @@ def test_a_graph_in_matrix_products_is_the_same(policy, fixed):
     model = int8.in_products(onnx.load(fixed / "policy.onnx"))
     assert not {"Conv", "ConvTranspose", "Gemm"} & {node.op_type for node in model.graph.node}
     onnx.save(model, fixed / "policy.onnx")
-    forms = {"products": onnx_policy(policy, fixed / "policy.onnx", 2, batch=4).infer}
+    forms = {"products": OnnxPolicy.of(policy, fixed / "policy.onnx", 2, batch=4).infer}
     assert largest_differences(policy, forms, 2, count=52)["products"] < TOLERANCE
 
 
@@ -287,7 +280,7 @@ def test_weights_as_bytes_act_almost_alike(policy, fixed):
     size = file.stat().st_size
     int8.quantise(file)
     assert file.stat().st_size < size
-    forms = {"bytes": onnx_policy(policy, file, 2, batch=4).infer}
+    forms = {"bytes": OnnxPolicy.of(policy, file, 2, batch=4).infer}
     assert TOLERANCE < largest_differences(policy, forms, 2, count=52)["bytes"] < TOLERANCES["int8"]
 
 
