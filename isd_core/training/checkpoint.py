@@ -75,17 +75,22 @@ class Checkpoint:
             tensors = load_file(file)
         except SafetensorError as error:
             raise InputError(f"{file} cannot be read as safetensors: {error}.") from error
-        if broken := [key for key, value in tensors.items() if not bool(value.isfinite().all())]:
-            raise InputError(
-                f"`{broken[0]}` in {file} holds numbers that are not finite ({len(broken)} of {len(tensors)} tensors "
-                "do): the training diverged, or the file is not a network's. Use an earlier checkpoint."
-            )
+        check_finite_tensors(tensors, file)
         return tensors
 
     def check(self) -> None:
         """Raises `InputError` when a file is damaged or missing."""
         for name in self.meta["sha256"]:
             self.tensors(name.removesuffix(".safetensors"))
+
+
+def check_finite_tensors(tensors: Mapping[str, Tensor], file: str | Path) -> None:
+    """Raises `InputError` where a number of the tensors, which come from `file`, is not finite."""
+    if broken := [key for key, value in tensors.items() if not bool(value.isfinite().all())]:
+        raise InputError(
+            f"`{broken[0]}` in {file} holds numbers that are not finite ({len(broken)} of {len(tensors)} tensors "
+            "do): the training diverged, or the file is not a network's. Use an earlier checkpoint."
+        )
 
 
 def save(
@@ -112,7 +117,7 @@ def save(
         hashes = {}
         for name, group in tensors.items():
             file = temporary / f"{name}.safetensors"
-            _save_tensors(group, file)
+            save_tensors(group, file)
             hashes[file.name] = sha256(file)
         content = {"format": FORMAT, "step": step, **meta, "sha256": hashes}
         write_json(temporary / META, with_hash(content))
@@ -122,7 +127,8 @@ def save(
     return place
 
 
-def _save_tensors(group: Mapping[str, Tensor], file: Path) -> None:
+def save_tensors(group: Mapping[str, Tensor], file: Path) -> None:
+    """Writes tensors of any device as safetensors; `OSError` for what the operating system refuses, as a full disk."""
     try:
         save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, file)
     except SafetensorError as error:  # which hides the number of the operating system's error in its text

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from isd_core.support.errors import InputError
-from isd_core.training.checkpoint import Checkpoint
+from isd_core.training.checkpoint import Checkpoint, save_tensors
 from isd_policy.deploy.manifest import Manifest
 
 MANIFEST = Manifest(
@@ -46,8 +45,7 @@ def write(folder: Path, card: Mapping[str, Any], state: Mapping[str, Tensor]) ->
     """Writes a bundle, whole or not at all. Raises `InputError` when there is something at `folder` already."""
 
     def fill(place: Path) -> dict[str, Any]:
-        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-        save_file(tensors, place / f"{WEIGHTS}.safetensors")
+        save_tensors(state, place / f"{WEIGHTS}.safetensors")
         return {}
 
     return MANIFEST.write(folder, card, fill)

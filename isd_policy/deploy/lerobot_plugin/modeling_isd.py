@@ -16,6 +16,7 @@ from isd_core.support import seeds
 from isd_core.support.errors import InputError
 from isd_core.support.history import ObservationHistory
 from isd_core.support.registry import build
+from isd_core.training.checkpoint import check_finite_tensors
 from isd_core.training.config import PRECISIONS
 from isd_core.training.ema import EMA
 from isd_core.training.loss_module import LossModule
@@ -59,8 +60,7 @@ class ISDPolicy(PreTrainedPolicy):
     def _load_as_safetensor(cls, model: ISDPolicy, model_file: str, map_location: str, strict: bool) -> ISDPolicy:
         """All weights, or none: a policy with some of them would move a robot at random."""
         super()._load_as_safetensor(model, model_file, map_location, True)
-        if broken := [key for key, value in model.state_dict().items() if not bool(value.isfinite().all())]:
-            raise InputError(f"`{broken[0]}` in {model_file} holds numbers that are not finite: it cannot be used.")
+        check_finite_tensors(model.state_dict(), model_file)
         return model
 
     # -- training -----------------------------------------------------------------------------------------------------

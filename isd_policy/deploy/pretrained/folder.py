@@ -16,13 +16,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from isd_core.support.errors import InputError
 from isd_core.support.fields import Index, Size, check_parts
 from isd_core.support.files import atomic_write, read_json, sha256, write_json
-from isd_core.training.checkpoint import Checkpoint
+from isd_core.training.checkpoint import Checkpoint, check_finite_tensors, save_tensors
 from isd_policy.build import KIND
 
 TYPE = "isd"
@@ -52,15 +51,11 @@ class Pretrained(Checkpoint):
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The policy's tensors, `ema` or `model`. Raises `InputError` where they are not there or not finite."""
         prefix = PREFIXES[name]
-        found = {key.removeprefix(prefix): value for key, value in _read(self.path).items() if key.startswith(prefix)}
+        found = _read(self.path, prefix)
         if not found:
             raise InputError(f"{self.path / WEIGHTS} has no tensors `{prefix}*`: it is not a policy of type {TYPE}.")
-        if broken := [key for key, value in found.items() if not bool(value.isfinite().all())]:
-            raise InputError(
-                f"`{prefix}{broken[0]}` in {self.path / WEIGHTS} holds numbers that are not finite: the training "
-                "diverged. Use an earlier checkpoint."
-            )
-        return found
+        check_finite_tensors(found, self.path / WEIGHTS)
+        return {key.removeprefix(prefix): value for key, value in found.items()}
 
 
 def find(path: str | Path) -> Path | None:
@@ -89,7 +84,7 @@ def read(path: str | Path) -> Pretrained:
     meta = {
         "kind": KIND,
         "config": fields["resolved"],
-        "step": int(_read(folder, UPDATES)[UPDATES]),
+        "step": _updates(folder),
         "seed": fields["resolved"]["seed"],
         "sha256": {f"{name}.safetensors": digest for name in PREFIXES},
         **{key: fields["origin"].get(key) for key in ("git", "versions")},
@@ -115,10 +110,8 @@ def write(
     tensors = {f"{prefix}{key}": value for prefix, group in groups.items() for key, value in group.items()}
     with atomic_write(folder) as temporary:
         temporary.mkdir(parents=True)
-        whole = {
-            key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()
-        }
-        save_file(whole | {UPDATES: torch.tensor(updates)}, temporary / WEIGHTS)
+        apart = {key: value.clone() for key, value in tensors.items()}  # a bundle's two policies are one in memory
+        save_tensors(apart | {UPDATES: torch.tensor(updates)}, temporary / WEIGHTS)
         write_json(temporary / CONFIG, fields)
         for name, steps in processors(fields).items():
             write_json(temporary / f"{name}.json", {"name": name, "steps": steps})
@@ -153,11 +146,17 @@ def processors(fields: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _read(folder: Path, *names: str) -> dict[str, Tensor]:
-    """The tensors of a folder; all, or some by name."""
+def _updates(folder: Path) -> int:
+    if not (found := _read(folder, UPDATES)):
+        raise InputError(f"{folder / WEIGHTS} has no tensor `{UPDATES}`: it is not a policy of type {TYPE}.")
+    return int(found[UPDATES])
+
+
+def _read(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors of a folder whose names begin so."""
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in names or file.keys()}
+            return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
     except SafetensorError as error:
         raise InputError(
             f"{folder / WEIGHTS} cannot be read as the weights of a policy of type {TYPE}: {error}."
