@@ -36,7 +36,7 @@ def found() -> list[str]:
         kept = sorted(map(str, PYENV.glob(f"{version}.*/bin/python")))
         names = [f"python{version}", _answer(["uv", "python", "find", version]), *kept]
         answers = [_answer([name, "-c", probe]).split() for name in names if name]
-        pythons += [found[0] for found in answers if found[1:] == version.split(".")][:1]
+        pythons += [answer[0] for answer in answers if answer[1:] == version.split(".")][:1]
     return pythons
 
 

@@ -6,7 +6,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from isd_core.network import Trainable
+from isd_core.fitting import Standardised, Tensors
 from isd_core.support import cli
 from isd_core.training.config import TrainerConfig
 from isd_core.training.ema import ConstantDecay
@@ -48,23 +48,7 @@ class Net(torch.nn.Module):
         return self.last(self.drop(torch.tanh(self.first(torch.cat([x, t[:, None], s[:, None]], 1)))))
 
 
-class Model(Trainable):
-    def __init__(self):
-        super().__init__()
-        self.net = Net()
-
-    def prepare(self, batch, rng):
-        return batch["x"], {}
-
-
-class Points:
-    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
-
-    def __len__(self):
-        return len(self.x)
-
-    def batch(self, indices):
-        return {"x": self.x[indices]}
+DATA = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
 
 
 def trainer(run_dir, name="isd", *words, **fields):
@@ -74,7 +58,14 @@ def trainer(run_dir, name="isd", *words, **fields):
     fields = {"steps": 9, "batch_size": 32, "warmup": 2, "device": "cpu", "log_every": 3} | fields
     objective = taught(config["objective"], Net())
     return Trainer(
-        Model(), objective, Points(), TrainerConfig(**fields), run_dir=run_dir, seed=0, config={}, kind="toy"
+        Standardised(Net(), DATA),
+        objective,
+        Tensors(DATA, {}),
+        TrainerConfig(**fields),
+        run_dir=run_dir,
+        seed=0,
+        config={},
+        kind="toy",
     )
 
 
@@ -114,21 +105,22 @@ def test_the_mode_sees_a_wait_and_an_optimiser_that_is_not_fused_is_one(tmp_path
     made.close()
 
 
-class Spoilt(Points):
+class Spoilt(Tensors):
     """Some steps' data are not numbers."""
 
     def __init__(self, bad):
+        super().__init__(DATA, {})
         self.bad, self.asked = bad, 0
 
     def batch(self, indices):
         self.asked += 1
-        found = self.x[indices]
-        return {"x": found * float("nan") if self.asked - 1 in self.bad else found}
+        found = super().batch(indices)
+        return found | {"x": found["x"] * float("nan")} if self.asked - 1 in self.bad else found
 
 
 def weights_and_state(made):
     state = [value for entry in made.optimizer.state.values() for value in entry.values()]
-    return [value.clone() for value in (*made.model.state_dict().values(), *state)]
+    return [value.clone() for value in (*made.model.net.state_dict().values(), *state)]
 
 
 @pytest.mark.parametrize("optimizer", [AdamW(lr=1e-2), PlainAdam()], ids=["on the device", "by the host"])
